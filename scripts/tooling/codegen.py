@@ -1,0 +1,207 @@
+"""Makes generated/ from spec/: openapi-python-client per fragment, then one tree, formatted."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import openapi_python_client as generator
+from openapi_python_client.config import Config, ConfigFile, MetaType
+
+from tooling import lock
+from tooling.fragment import OPERATION, Fragment, FragmentError, fragments
+
+PACKAGE = "klaviyo_variant_jobs_api"
+RUNTIME = ("client.py", "errors.py", "types.py")
+OWN_MODULES = {"__init__.py": "init.py.jinja", "registry.py": "registry.py.jinja"}
+
+# The same bytes from ruff 0.6.9 to 0.17.6; the generator's default post hooks gave four outputs.
+_RUFF = (
+    ("check", "--fix-only", "--select", "F401,I"),
+    ("format", "--line-length", "100"),
+)
+_RUFF_OPTIONS = ("--isolated", "--no-cache", "--target-version", "py311", ".")
+
+
+class GenerationError(Exception):
+    """The generator or the formatter complained; a warning counts, since it means lost code."""
+
+
+def generate(spec_dir: Path, target: Path) -> list[str]:
+    """Write what `spec_dir` makes to `target` (the folder generated/) and the lock beside the spec.
+
+    Files that nothing makes any more are removed. Nothing is written when generation fails.
+
+    Returns:
+        The files that were written or removed, relative to `target`.
+    Raises:
+        FragmentError, GenerationError: with what to mend.
+    """
+    tree = render(spec_dir)
+    changed = sorted(_differences(tree, target))
+    for name in changed:
+        file = target / name
+        if name in tree:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(tree[name])
+        else:
+            file.unlink()
+            _remove_if_empty(file.parent, target)
+    (spec_dir / "lock.json").write_text(lock.text(lock.make(spec_dir, tree)), encoding="utf-8")
+    return changed
+
+
+def check(spec_dir: Path, target: Path) -> list[str]:
+    """How `target` and the lock differ from what `spec_dir` makes, one sentence per file."""
+    tree = render(spec_dir)
+    found = [
+        f"{target.name}/{name} {what}" for name, what in sorted(_differences(tree, target).items())
+    ]
+    return found + [
+        f"{spec_dir.name}/{what}" for what in lock.differences(spec_dir, lock.make(spec_dir, tree))
+    ]
+
+
+def render(spec_dir: Path) -> dict[str, bytes]:
+    """All files of generated/ by name, without touching any."""
+    revisions = fragments(spec_dir)
+    with tempfile.TemporaryDirectory(prefix="regenerate-") as scratch:
+        package = Path(scratch) / PACKAGE
+        package.mkdir()
+        for revision in revisions:
+            _run_generator(spec_dir, revision, package / revision.package)
+        _share_runtime(package, revisions)
+        for module, template in OWN_MODULES.items():
+            text = _render_template(spec_dir, template, revisions)
+            (package / module).write_text(text, encoding="utf-8")
+        _stamp(package, revisions)
+        _format(package)
+        (package / "py.typed").touch()
+        return {
+            file.relative_to(scratch).as_posix(): file.read_bytes()
+            for file in sorted(package.rglob("*"))
+            if file.is_file()
+        }
+
+
+def _run_generator(spec_dir: Path, revision: Fragment, target: Path) -> None:
+    config = Config.from_sources(
+        config_file=ConfigFile.load_from_path(spec_dir / "codegen" / "config.yaml"),
+        meta_type=MetaType.NONE,
+        document_source=revision.file,
+        file_encoding="utf-8",
+        overwrite=False,
+        output_path=target,
+    )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            complaints = generator.generate(
+                config=config, custom_template_path=spec_dir / "codegen" / "templates"
+            )
+    except jinja2.TemplateError as error:
+        raise GenerationError(f"the templates on {revision.file.name}: {error}") from error
+    if complaints:
+        told = "\n".join(f"  {one.header}: {one.detail}" for one in complaints)
+        raise GenerationError(f"openapi-python-client on {revision.file.name}:\n{told}")
+
+
+def _share_runtime(package: Path, revisions: Sequence[Fragment]) -> None:
+    # Side by side the revisions would each bring their own, equal in text but not as objects.
+    for revision in revisions:
+        for name in RUNTIME:
+            (package / revision.package / name).replace(package / name)
+
+
+def _render_template(spec_dir: Path, template: str, revisions: Sequence[Fragment]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(spec_dir / "codegen" / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(revisions=revisions, operation=OPERATION)
+
+
+def _stamp(package: Path, revisions: Sequence[Fragment]) -> None:
+    sources = {revision.package: f"spec/{revision.file.name}" for revision in revisions}
+    sources |= {name: f"spec/codegen/templates/{name}.jinja" for name in RUNTIME}
+    for file in package.rglob("*.py"):
+        source = sources.get(file.relative_to(package).parts[0], "spec/*.yaml")
+        text = file.read_text(encoding="utf-8")
+        stamp = f"# Generated by scripts/regenerate from {source}. Do not edit.\n"
+        file.write_text(stamp + text, encoding="utf-8")
+
+
+def _format(package: Path) -> None:
+    for command in _RUFF:
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, *_RUFF_OPTIONS],
+            cwd=package.parent,  # inside it, types.py would hide the standard one
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise GenerationError(f"ruff {command[0]} on the generated tree:\n{done.stderr}")
+
+
+def _differences(tree: dict[str, bytes], target: Path) -> dict[str, str]:
+    found = _files(target)
+    edited = [name for name in tree.keys() & found.keys() if tree[name] != found[name].read_bytes()]
+    return {
+        **dict.fromkeys(tree.keys() - found.keys(), "is missing"),
+        **dict.fromkeys(found.keys() - tree.keys(), "is stale: nothing in spec/ makes it"),
+        **dict.fromkeys(edited, "differs from what spec/ makes"),
+    }
+
+
+def _files(target: Path) -> dict[str, Path]:
+    return {
+        file.relative_to(target).as_posix(): file
+        for file in target.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+def _remove_if_empty(folder: Path, target: Path) -> None:
+    while folder != target and all(child.name == "__pycache__" for child in folder.iterdir()):
+        shutil.rmtree(folder)
+        folder = folder.parent
+
+
+def main(root: Path, arguments: Sequence[str]) -> int:
+    """The command scripts/regenerate: 0 done or green, 1 not green or failed, 2 usage."""
+    parser = argparse.ArgumentParser(prog="regenerate", description="Write generated/ from spec/.")
+    parser.add_argument("--check", action="store_true", help="write nothing, tell what differs")
+    only_check = parser.parse_args(arguments).check
+    spec_dir, target = root / "spec", root / "generated"
+    try:
+        if only_check:
+            return _report_check(check(spec_dir, target))
+        changed = generate(spec_dir, target)
+    except (FragmentError, GenerationError) as error:
+        print(f"regenerate: nothing was written: {error}", file=sys.stderr)
+        return 1
+    for name in changed:
+        print(f"{'wrote' if (target / name).exists() else 'removed'} {target.name}/{name}")
+    print(f"generated/ is what spec/ makes ({len(changed)} files changed)")
+    return 0
+
+
+def _report_check(found: list[str]) -> int:
+    if not found:
+        print("generated/ is what spec/ makes, byte for byte")
+        return 0
+    for line in found:
+        print(line, file=sys.stderr)
+    print("Changes belong in spec/; then run scripts/regenerate.", file=sys.stderr)
+    return 1

@@ -1,0 +1,225 @@
+"""Models decode JSON as it comes, and are values."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+import pytest
+
+from klaviyo_variant_jobs_api.r2022_10_17 import models as old
+from klaviyo_variant_jobs_api.r2026_07_15 import models as new
+from klaviyo_variant_jobs_api.registry import REVISIONS, Revision
+
+if TYPE_CHECKING:
+    from klaviyo_variant_jobs_api.registry import AnyJob
+
+all_revisions = pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.date)
+
+FULL: dict[str, Any] = {
+    "data": [
+        {
+            "type": "catalog-variant-bulk-create-job",
+            "id": "01M1PADXEW6S9KKAEWJYE4HS2Y",
+            "attributes": {
+                "status": "complete",
+                "created_at": "2026-09-04T13:41:16.380858+00:00",
+                "total_count": 3,
+                "completed_count": 2,
+                "failed_count": 1,
+                "completed_at": "2026-09-04T15:42:00+02:00",
+                "expires_at": "2026-09-11T13:41:16.380858Z",
+                "errors": [
+                    {
+                        "id": "e1",
+                        "code": "invalid",
+                        "title": "Invalid input",
+                        "detail": "no price",
+                        "source": {"pointer": "/data/0"},
+                        "meta": {"external_id": "M-1"},
+                    }
+                ],
+            },
+            "relationships": {
+                "variants": {
+                    "data": [{"type": "catalog-variant", "id": "$custom:::$default:::M-2"}],
+                    "links": {"self": "https://x/self", "related": "https://x/related"},
+                }
+            },
+            "links": {"self": "https://a.klaviyo.com/api/catalog-variant-bulk-create-jobs/01M/"},
+        }
+    ],
+    "links": {"self": "https://x/", "prev": None, "next": "https://x/?page%5Bcursor%5D=abc"},
+    "meta": {"agent_hints": {"next_steps": ["look at failed_count"]}},
+}
+
+
+def decoded(document: Any, page: type[new.JobPage] = new.JobPage) -> new.JobPage:
+    return msgspec.json.decode(json.dumps(document), type=page)
+
+
+def emptied(value: Any) -> Any:
+    """The same document with null for every value that is no object."""
+    if isinstance(value, dict):
+        return {name: emptied(member) for name, member in value.items()}
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return [emptied(member) for member in value]
+    return None
+
+
+def test_a_full_page_keeps_every_value() -> None:
+    page = decoded(FULL)
+    assert json.loads(msgspec.json.encode(page)) == {
+        **FULL,
+        "data": [
+            {
+                **FULL["data"][0],
+                "attributes": {
+                    **FULL["data"][0]["attributes"],
+                    "created_at": "2026-09-04T13:41:16.380858Z",
+                },
+            }
+        ],
+    }
+
+
+def test_a_timestamp_keeps_its_offset() -> None:
+    completed_at = decoded(FULL).data[0].attributes.completed_at
+    assert completed_at == datetime(2026, 9, 4, 15, 42, tzinfo=timezone(timedelta(hours=2)))
+    assert completed_at is not None
+    assert completed_at.utcoffset() == timedelta(hours=2)
+
+
+def test_a_timestamp_without_offset_is_left_to_a_slower_path() -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.data\[0\]\.attributes\.created_at"):
+        decoded({"data": [{"attributes": {"created_at": "2022-11-08T00:00:00"}}]})
+
+
+def test_before_2023_12_15_the_id_is_an_attribute() -> None:
+    body = b'{"data": [{"attributes": {"job_id": "01M"}}]}'
+    job = msgspec.json.decode(body, type=old.JobPage).data[0]
+    assert job.attributes.job_id == "01M"
+    assert not hasattr(job, "id")
+
+
+def test_included_variants_of_2022_are_decoded() -> None:
+    variant = {"type": "catalog-variant", "attributes": {"price": 9, "custom_metadata": {"a": [1]}}}
+    body = json.dumps({"data": [], "included": [variant]})
+    included = msgspec.json.decode(body, type=old.JobPage).included
+    assert included is not None
+    assert included[0].attributes.price == 9
+    assert included[0].attributes.custom_metadata == {"a": [1]}
+
+
+@all_revisions
+def test_a_job_that_holds_nothing_has_empty_attributes(revision: Revision[AnyJob]) -> None:
+    code = revision.load()
+    job = msgspec.json.decode(b'{"data": [{}]}', type=code.page_model).data[0]
+    assert job == code.job_model()
+    assert job.attributes.status is None
+
+
+def test_null_in_every_leaf_is_none_everywhere() -> None:
+    page = decoded(emptied(FULL))
+    (job,) = page.data
+    assert job.attributes == new.JobAttributes(errors=[empty_error()])
+    assert job.links == new.JobLinks()
+    assert page.links == new.PageLinks()
+
+
+def empty_error() -> new.JobError:
+    return new.JobError(source=new.JobErrorSource(), meta={"external_id": None})
+
+
+@all_revisions
+def test_null_for_every_section_but_attributes_is_none(revision: Revision[AnyJob]) -> None:
+    body = b'{"data": [{"type": null, "relationships": null, "links": null}], "links": null}'
+    page = msgspec.json.decode(body, type=revision.load().page_model)
+    assert page.links is None
+    assert page.data[0] == revision.load().job_model()
+
+
+@all_revisions
+def test_unknown_members_do_no_harm(revision: Revision[AnyJob]) -> None:
+    body = b'{"data": [{"x": 1, "attributes": {"y": {"z": []}}}], "w": null}'
+    assert len(msgspec.json.decode(body, type=revision.load().page_model).data) == 1
+
+
+@all_revisions
+def test_a_page_without_data_is_no_page(revision: Revision[AnyJob]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="data"):
+        msgspec.json.decode(b"{}", type=revision.load().page_model)
+
+
+def test_models_are_frozen_and_slotted() -> None:
+    job = decoded(FULL).data[0]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        job.id = "other"  # type: ignore[misc]
+    assert not hasattr(job, "__dict__")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda page: pickle.loads(pickle.dumps(page))])
+def test_a_copy_equals_its_original(copied: Any) -> None:
+    page = decoded(FULL)
+    assert copied(page) == page
+    assert repr(copied(page)) == repr(page)
+
+
+def test_a_link_called_self_can_be_given_to_the_constructor() -> None:
+    assert new.JobLinks(self_="https://x/").self == "https://x/"
+
+
+def test_a_known_status_is_its_member() -> None:
+    status = decoded(FULL).data[0].attributes.status
+    assert status is new.JobStatus.COMPLETE
+
+
+def test_an_unknown_status_behaves_as_its_text() -> None:
+    status = decoded({"data": [{"attributes": {"status": "paused"}}]}).data[0].attributes.status
+    assert isinstance(status, new.JobStatus)
+    assert status == "paused" == str(status) == f"{status}"
+    assert hash(status) == hash("paused")
+    assert "paused" in repr(status)
+    assert json.dumps(status) == '"paused"'
+    assert status not in list(new.JobStatus)
+
+
+@pytest.mark.parametrize("text", ["complete", "paused", ""])
+def test_a_status_survives_pickle_and_copy(text: str) -> None:
+    status = new.JobStatus(text)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(status, protocol))
+        assert (type(again), again) == (new.JobStatus, status)
+    assert copy.deepcopy(status) == status == copy.copy(status)
+
+
+def test_a_status_is_text() -> None:
+    with pytest.raises(ValueError, match="3"):
+        new.JobStatus(3)  # type: ignore[arg-type]
+    with pytest.raises(msgspec.ValidationError):
+        decoded({"data": [{"attributes": {"status": 3}}]})
+
+
+def test_a_misspelt_field_is_refused() -> None:
+    with pytest.raises(ValueError, match="stauts"):
+        new.JobField("stauts")
+
+
+def test_an_unknown_model_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Jbo"):
+        getattr(new, "Jbo")  # noqa: B009
+
+
+def test_an_error_document_decodes_as_recorded() -> None:
+    body = (
+        b'{"errors": [{"id": "r1", "status": 429, "code": "throttled", "title": "Throttled",'
+        b' "detail": "wait", "source": {"pointer": "/data/"}, "links": {}, "meta": {}}]}'
+    )
+    document = msgspec.json.decode(body, type=new.ErrorDocument)
+    assert document.errors is not None
+    assert document.errors[0].status == 429

@@ -1,0 +1,269 @@
+"""generated/ is what spec/ makes, and whatever is not gets named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tooling import codegen, lock
+from tooling.codegen import GenerationError
+from tooling.fragment import FragmentError
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path("generated") / codegen.PACKAGE
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of spec/ and generated/ to spoil."""
+    for folder in ("spec", "generated"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    return tmp_path
+
+
+def check(project: Path) -> list[str]:
+    return codegen.check(project / "spec", project / "generated")
+
+
+def generate(project: Path) -> list[str]:
+    return codegen.generate(project / "spec", project / "generated")
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_the_committed_tree_is_what_spec_makes() -> None:
+    assert codegen.check(ROOT / "spec", ROOT / "generated") == []
+
+
+def test_a_hand_edit_a_stale_file_and_a_missing_file_are_named_and_mended(project: Path) -> None:
+    edit(project / PACKAGE / "errors.py", "begins", "starts")
+    (project / PACKAGE / "r2022_10_17" / "extra").mkdir()
+    (project / PACKAGE / "r2022_10_17" / "extra" / "old.py").touch()
+    (project / PACKAGE / "py.typed").unlink()
+    assert check(project) == [
+        f"{PACKAGE}/errors.py differs from what spec/ makes",
+        f"{PACKAGE}/py.typed is missing",
+        f"{PACKAGE}/r2022_10_17/extra/old.py is stale: nothing in spec/ makes it",
+    ]
+    assert len(generate(project)) == 3
+    assert not (project / PACKAGE / "r2022_10_17" / "extra").exists()
+    assert check(project) == []
+
+
+def test_a_changed_template_is_told_by_the_tree_and_by_the_lock(project: Path) -> None:
+    edit(project / "spec/codegen/templates/errors.py.jinja", "begins", "starts")
+    assert check(project) == [
+        f"{PACKAGE}/errors.py differs from what spec/ makes",
+        "spec/lock.json is out of date: generated",
+        "spec/lock.json is out of date: templates errors.py.jinja",
+    ]
+
+
+def test_a_changed_comment_in_a_fragment_is_told_by_the_lock_alone(project: Path) -> None:
+    edit(project / "spec/2026-07-15.yaml", "# Tolerant", "# Lenient")
+    assert check(project) == ["spec/lock.json is out of date: fragments 2026-07-15.yaml"]
+    assert generate(project) == []
+    assert check(project) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "is missing"),
+        ("{", "is no JSON"),
+        ("[]", "is no JSON object"),
+    ],
+)
+def test_a_lock_that_cannot_be_read_is_told(project: Path, text: str | None, told: str) -> None:
+    file = project / "spec" / "lock.json"
+    file.unlink() if text is None else file.write_text(text, encoding="utf-8")
+    assert check(project) == [f"spec/lock.json {told}"]
+
+
+def test_another_formatter_than_the_recorded_one_is_told(project: Path) -> None:
+    recorded = json.loads((project / "spec/lock.json").read_bytes())
+    current = recorded["tools"]["ruff"]
+    recorded["tools"]["ruff"] = "0.0.1"
+    (project / "spec/lock.json").write_text(lock.text(recorded), encoding="utf-8")
+    told = f"spec/lock.json is out of date: it was made with ruff 0.0.1, this is {current}"
+    assert check(project) == [told]
+
+
+def test_a_new_fragment_needs_no_other_edit(project: Path) -> None:
+    shutil.copy(project / "spec/2026-07-15.yaml", project / "spec/2027-01-15.yaml")
+    edit(project / "spec/2027-01-15.yaml", "2026-07-15", "2027-01-15")
+    edit(project / "spec/2027-01-15.yaml", "burst: 75/s", "burst: 8/s")
+    generate(project)
+    code = (
+        "from klaviyo_variant_jobs_api import registry\n"
+        "dates = [revision.date for revision in registry.REVISIONS]\n"
+        "code = registry.NEWEST.load()\n"
+        "print(dates, registry.NewestDate, registry.NEWEST.burst, code.job_model.__module__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project / "generated",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[0] == (
+        "['2022-10-17', '2026-07-15', '2027-01-15'] typing.Literal['2027-01-15'] 8 "
+        "klaviyo_variant_jobs_api.r2027_01_15.models.job"
+    )
+
+
+NEW_PROPERTIES = """
+        priority: {type: [string, "null"], enum: [low, high, null]}
+        kinds: {type: [array, "null"], items: {type: string, enum: [a, b]}}
+        field: {type: [number, "null"]}
+        uid: {type: [string, "null"], format: uuid}
+        times: {type: [array, "null"], items: {type: string, format: date-time}}
+        nested: {type: object, properties: {a: {type: [integer, "null"]}}}
+        anything: {}
+        created_at:
+"""
+
+
+def test_properties_of_other_kinds_decode_as_tolerantly_as_those_we_know(project: Path) -> None:
+    edit(project / "spec/2026-07-15.yaml", "\n        created_at:\n", NEW_PROPERTIES)
+    generate(project)
+    body = (
+        '{"data": [{"attributes": {"priority": "urgent", "kinds": ["z"], "field": 1, "uid": "u",'
+        ' "times": ["2026-09-04T13:41:16Z"], "anything": [null]}}]}'
+    )
+    code = (
+        "import sys, msgspec; from klaviyo_variant_jobs_api.registry import NEWEST\n"
+        "page = msgspec.json.decode(sys.argv[1], type=NEWEST.load().page_model)\n"
+        "one = page.data[0].attributes\n"
+        "print(one.priority, *one.kinds, one.field, one.uid, one.times[0].year, one.nested.a)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, body],
+        cwd=project / "generated",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "urgent z 1.0 u 2026 None"
+
+
+def test_a_fragment_that_is_gone_takes_its_package_along(project: Path) -> None:
+    (project / "spec/2022-10-17.yaml").unlink()
+    generate(project)
+    assert not (project / PACKAGE / "r2022_10_17").exists()
+    assert check(project) == []
+
+
+def test_every_module_says_where_it_comes_from_and_no_cache_is_left() -> None:
+    tree = codegen.render(ROOT / "spec")
+    assert {Path(name).suffix for name in tree} == {".py", ".typed"}
+    for name, content in tree.items():
+        if name.endswith(".py"):
+            stamp = content.decode().split("\n", 1)[0]
+            assert stamp.startswith("# Generated by scripts/regenerate from spec/")
+            assert len(stamp) <= 100
+
+
+def test_the_tree_does_not_depend_on_the_hash_seed() -> None:
+    code = (
+        "import sys; from pathlib import Path; from tooling import codegen, lock;"
+        "print(lock.tree_digest(codegen.render(Path(sys.argv[1]))))"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(ROOT / "spec")],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT / "scripts")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert digests == {lock.tree_digest(codegen.render(ROOT / "spec"))}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('version: "2026-07-15"', 'version: "2026-07-16"', "file name and version must agree"),
+        ("operationId: get_create", "operationId: get_bulk", "operationId must be"),
+        ("burst: 75/s", "burst: 75/m", "'75/m'; expected a form like 75/s"),
+        ("x-klaviyo-ratelimit", "x-klaviyo-limits", "lacks 'x-klaviyo-ratelimit'"),
+        ("        next_steps:", "        next-steps:", "AgentHints.next-steps cannot be a Python"),
+        ("openapi: 3.1.0", "openapi: [3.1.0", "is no YAML"),
+        ("openapi: 3.1.0", "- 3\n---", "is no YAML"),
+    ],
+)
+def test_a_fragment_the_registry_cannot_be_made_from_is_refused(
+    project: Path, old: str, new: str, told: str
+) -> None:
+    edit(project / "spec/2026-07-15.yaml", old, new)
+    with pytest.raises(FragmentError, match=r"2026-07-15\.yaml") as caught:
+        check(project)
+    assert told in str(caught.value)
+
+
+def test_a_list_is_no_fragment(project: Path) -> None:
+    (project / "spec/2026-07-15.yaml").write_text("- 1\n", encoding="utf-8")
+    with pytest.raises(FragmentError, match="is no mapping"):
+        check(project)
+
+
+def test_a_folder_without_fragments_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FragmentError, match="holds no fragment"):
+        codegen.render(tmp_path)
+
+
+def test_a_complaint_of_the_generator_fails_and_writes_nothing(project: Path) -> None:
+    edit(project / "spec/2026-07-15.yaml", "schemas/JobLinks", "schemas/Gone")
+    before = lock.make(project / "spec", {})
+    with pytest.raises(GenerationError, match=r"2026-07-15\.yaml"):
+        generate(project)
+    assert lock.make(project / "spec", {}) == before
+    assert not codegen.check(ROOT / "spec", project / "generated")
+
+
+def test_a_broken_template_is_told_by_name(project: Path) -> None:
+    edit(project / "spec/codegen/templates/errors.py.jinja", "class", "{% if %}class")
+    with pytest.raises(GenerationError, match="templates"):
+        check(project)
+
+
+def test_output_that_is_no_python_is_told(project: Path) -> None:
+    edit(project / "spec/codegen/templates/errors.py.jinja", "class", "class class")
+    with pytest.raises(GenerationError, match=r"errors\.py"):
+        check(project)
+
+
+def test_the_command_answers_with_its_exit_code(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert codegen.main(project, ["--check"]) == 0
+    assert "byte for byte" in capsys.readouterr().out
+
+    edit(project / PACKAGE / "types.py", "datetime", "date")
+    assert codegen.main(project, ["--check"]) == 1
+    told = capsys.readouterr()
+    assert f"{PACKAGE}/types.py differs" in told.err
+    assert "scripts/regenerate" in told.err
+
+    assert codegen.main(project, []) == 0
+    assert f"wrote {PACKAGE}/types.py" in capsys.readouterr().out
+
+    edit(project / "spec/2026-07-15.yaml", "burst: 75/s", "burst: many")
+    assert codegen.main(project, []) == 1
+    assert "nothing was written" in capsys.readouterr().err
+
+    with pytest.raises(SystemExit) as caught:
+        codegen.main(project, ["--force"])
+    assert caught.value.code == 2
