@@ -1,0 +1,39 @@
+"""Time and chance, passed in: the only place where they come from the machine."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+
+class Clock:
+    """The machine's time and randomness.
+
+    Clients take one as `clock=`; tests pass one whose time only moves when somebody waits
+    (`klaviyo_variant_jobs.sandbox.VirtualClock`). Jitter is drawn here too, because a test that
+    owns the time has to own the chance as well.
+    """
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards; measures waits, windows and deadlines."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """Seconds since the epoch, UTC; for HTTP dates and revision lifecycles."""
+        return time.time()
+
+    def random(self) -> float:
+        """A number in [0, 1) for jitter."""
+        return random.random()
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread for `seconds`."""
+        time.sleep(seconds)
+
+    def wait(self, event: threading.Event, seconds: float | None) -> bool:
+        """Block until `event` is set, `seconds` at most; tells whether it is. None waits for ever."""
+        return event.wait(seconds)
+
+
+SYSTEM_CLOCK = Clock()

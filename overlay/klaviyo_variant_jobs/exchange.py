@@ -1,0 +1,293 @@
+"""One logical request as a generator of steps.
+
+It yields what is to be done (wait for a place in the quota, send, sleep) and receives what came of
+it. No I/O and no clock of its own, so that both clients drive the same decisions and tests need no
+time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import Generator, Mapping
+
+import attrs
+
+from .clock import Clock
+from .decode import Decoded, PageDecoder
+from .errors import (
+    APIError,
+    AttemptedError,
+    DeadlineError,
+    InvalidResponseError,
+    KlaviyoError,
+    TokenError,
+    TransportError,
+    api_error,
+)
+from .rate_limits import Limiter, RateLimit, Ticket
+from .retry import LEAST_WAIT_AFTER_429_S, RetryPolicy, parse_retry_after
+
+logger = logging.getLogger("klaviyo_variant_jobs")
+
+DECODED_LIMIT = 64 * 1024 * 1024
+"""Bytes of a decoded body; a page of 100 jobs with 100 variants each is under one million."""
+
+
+@attrs.frozen
+class AwaitPlace:
+    """Wait until `ticket` wakes us, `seconds` at most."""
+
+    ticket: Ticket
+    seconds: float
+
+
+@attrs.frozen
+class Send:
+    """Send the request and read the answer within `seconds`."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Sleep:
+    """Do nothing for `seconds`."""
+
+    seconds: float
+
+
+Step = AwaitPlace | Send | Sleep
+
+
+@attrs.frozen
+class Response:
+    """A status and what came with it."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+Outcome = Response | KlaviyoError | None
+"""What came of a step: a `Response`, or the error that stood in its way; None but for `Send`."""
+
+
+@attrs.frozen
+class Answer:
+    """A decoded page and what its response said besides."""
+
+    page: Decoded
+    headers: Mapping[str, str]
+    rate_limit: RateLimit | None
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What every exchange of one client has in common."""
+
+    revision: str
+    decoder: PageDecoder
+    limiter: Limiter
+    policy: RetryPolicy
+    clock: Clock
+
+
+def exchange(terms: Terms) -> Generator[Step, Outcome, Answer]:
+    """The steps of one request, tried again as the policy says; returns the decoded page.
+
+    Raises the typed error when giving up. A wait that would pass the deadline raises at once: the
+    last failure, or `DeadlineError` when there was none.
+    """
+    policy, clock = terms.policy, terms.clock
+    deadline = clock.monotonic() + policy.deadline
+    failure: AttemptedError | None = None
+    for attempt in range(1, policy.max_attempts + 1):
+        ticket = yield from _place(terms, deadline, failure)
+        outcome = yield from _sent(terms, ticket, deadline)
+        if isinstance(outcome, Answer):
+            return outcome
+        outcome.attempts = attempt
+        now = clock.monotonic()
+        if now >= deadline and not isinstance(outcome, APIError):
+            raise failure or _out_of_time(terms, attempt, None) from outcome
+        failure = outcome
+        wait_s = policy.wait_s(
+            attempt=attempt,
+            status=failure.status_code if isinstance(failure, APIError) else None,
+            retry_after_s=failure.retry_after,
+            chance=clock.random(),
+        )
+        if attempt == policy.max_attempts or now + wait_s >= deadline:
+            break
+        logger.info("%s; attempt %d, trying again in %.3g s", failure, attempt, wait_s)
+        yield Sleep(wait_s)
+    assert failure is not None
+    raise failure
+
+
+def _place(
+    terms: Terms, deadline: float, failure: AttemptedError | None
+) -> Generator[Step, Outcome, Ticket]:
+    """Wait for a place in the quota."""
+    now = terms.clock.monotonic()
+    ticket = terms.limiter.join(now)
+    unannounced = now + ANNOUNCED_WAIT_S
+    try:
+        while (wait_s := ticket.wait_s(now)) > 0.0:
+            if now + wait_s > deadline:
+                attempts = failure.attempts if failure else 0
+                raise failure or _out_of_time(terms, attempts, wait_s)
+            if now + wait_s > unannounced:
+                unannounced = math.inf
+                logger.info("waiting %.1f s for a place: %s", wait_s, ticket.reason(now))
+            yield AwaitPlace(ticket, wait_s)
+            now = terms.clock.monotonic()
+    except BaseException:
+        ticket.cancel(terms.clock.monotonic())
+        raise
+    return ticket
+
+
+def _out_of_time(terms: Terms, attempts: int, retry_after_s: float | None) -> DeadlineError:
+    tried = f"{attempts} attempts" if attempts != 1 else "1 attempt"
+    wait = "" if retry_after_s is None else f"; the next place comes in {retry_after_s:.3g} s"
+    return DeadlineError(
+        f"no answer within the deadline of {terms.policy.deadline:g} s, {tried} made{wait} "
+        f"[revision {terms.revision}]; resume later, or raise RetryPolicy(deadline=...)",
+        attempts=attempts,
+        retry_after=retry_after_s,
+    )
+
+
+def _sent(
+    terms: Terms, ticket: Ticket, deadline: float
+) -> Generator[Step, Outcome, Answer | AttemptedError]:
+    """Send once and tell the limiter; returns the page, or what may be tried again."""
+    clock = terms.clock
+    try:
+        outcome = yield Send(deadline - clock.monotonic())
+    except BaseException:
+        ticket.failed(clock.monotonic())
+        raise
+    now = clock.monotonic()
+    if isinstance(outcome, Response):
+        return _judged(terms, ticket, now, outcome)
+    assert outcome is not None
+    if isinstance(outcome, TokenError):
+        ticket.cancel(now)
+        raise outcome
+    ticket.failed(now)
+    if not isinstance(outcome, AttemptedError):
+        raise outcome
+    return outcome
+
+
+def _judged(
+    terms: Terms, ticket: Ticket, now: float, response: Response
+) -> Answer | AttemptedError:
+    """What a response means. Raises what no further attempt would mend."""
+    headers = response.headers
+    if response.status == 200:
+        rate_limit = RateLimit.from_headers(headers)
+        ticket.answered(now, rate_limit)
+        return _page(terms, response, rate_limit)
+    retry_after = parse_retry_after(headers.get("retry-after"), now_s=terms.clock.time())
+    if response.status == 429:
+        ticket.refused(now, max(retry_after or 0.0, LEAST_WAIT_AFTER_429_S))
+    else:
+        ticket.answered(now, RateLimit.from_headers(headers))
+    error = api_error(
+        status=response.status,
+        headers=headers,
+        body=response.body,
+        revision=terms.revision,
+        retry_after=retry_after,
+    )
+    if not terms.policy.retries_status(response.status):
+        raise error
+    return error
+
+
+def _page(
+    terms: Terms, response: Response, rate_limit: RateLimit | None
+) -> Answer | AttemptedError:
+    headers = response.headers
+    try:
+        return Answer(terms.decoder.decode(response.body), headers, rate_limit)
+    except InvalidResponseError as error:
+        error.request_id = headers.get("x-klaviyo-req-id")
+        # With neither a length nor chunks only the JSON can tell that the connection closed early.
+        framed = "content-length" in headers or "transfer-encoding" in headers
+        if error.ends_early and not framed:
+            return TransportError(f"the body broke off after {len(response.body)} bytes")
+        raise
+
+
+DECODED_LIMIT = 64 * 1024 * 1024
+"""Bytes of a decoded body; a page of 100 jobs with 100 variants each is under one million."""
+
+ERROR_LIMIT = 1024 * 1024
+"""Bytes read of the body of an error. Parsed, a document may take twenty times its size."""
+
+ANNOUNCED_WAIT_S = 1.0
+"""Waits for the quota that are longer than this are logged."""
+
+
+class BodyReader:
+    """Puts a body together from its raw chunks, decompressed and bounded.
+
+    Only gzip is asked for. `feed` raises `TransportError` when the body cannot be decompressed and
+    `InvalidResponseError` when it grows past the limit, before the excess is held in memory.
+    """
+
+    def __init__(self, encoding: str = "", *, limit_bytes: int = DECODED_LIMIT) -> None:
+        self._chunks: list[bytes] = []
+        self._limit = self._left = limit_bytes
+        self._begun = False
+        self._encoding = encoding.strip().lower()
+        self._gzip = None
+        if self._encoding in ("gzip", "x-gzip"):
+            self._gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+    def take_decoded(self, body: bytes) -> bytes:
+        """The whole body, which a transport that answers from memory has decoded already."""
+        self._keep(body)
+        return body
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next raw chunk."""
+        self._begun = True
+        if self._gzip is not None:
+            if self._gzip.eof:
+                return  # The decompressor would collect what follows its end without a bound.
+            try:
+                chunk = self._gzip.decompress(chunk, self._left + 1)
+            except zlib.error as error:
+                raise TransportError(f"the body cannot be decompressed: {error}") from None
+        elif self._encoding not in ("", "identity"):
+            raise TransportError(
+                f"the body is encoded as {self._encoding[:40]!r}, only gzip was asked for"
+            )
+        self._keep(chunk)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._chunks.append(chunk[: self._left])
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise InvalidResponseError(
+                f"the body is over {self._limit // 2**20} MiB decoded, which no page of this "
+                "endpoint is; check base_url and proxies"
+            )
+
+    def so_far(self) -> bytes:
+        """What has come, whole or not."""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def finish(self) -> bytes:
+        """The whole body. Raises `TransportError` when its compressed form broke off."""
+        body = self.so_far()
+        if self._gzip is not None and not self._gzip.eof and self._begun:
+            raise TransportError("the compressed body broke off")
+        return body

@@ -1,0 +1,33 @@
+"""A fake of the API for demos and tests: no network, no account, no waiting.
+
+    >>> from klaviyo_variant_jobs import Client
+    >>> from klaviyo_variant_jobs.sandbox import Sandbox
+    >>> with Sandbox(jobs=250).serve() as server:
+    ...     with Client(api_key="pk_sandbox", base_url=server.base_url) as client:
+    ...         sum(1 for _ in client.iter_jobs())
+    250
+
+In tests, `VirtualClock` lets an hour of rate limits pass in no time: give the same clock to the
+sandbox and to the client, and reach the one from the other through `Sandbox.transport()`.
+"""
+
+from klaviyo_variant_jobs.sandbox.access import identity_of
+from klaviyo_variant_jobs.sandbox.api import Sandbox
+from klaviyo_variant_jobs.sandbox.faults import Delivery, Fault
+from klaviyo_variant_jobs.sandbox.jobs import SandboxJob
+from klaviyo_variant_jobs.sandbox.messages import Record, Request, Response
+from klaviyo_variant_jobs.sandbox.server import Server
+from klaviyo_variant_jobs.sandbox.virtual_time import VirtualClock
+
+__all__ = [
+    "Delivery",
+    "Fault",
+    "Record",
+    "Request",
+    "Response",
+    "Sandbox",
+    "SandboxJob",
+    "Server",
+    "VirtualClock",
+    "identity_of",
+]

@@ -1,0 +1,81 @@
+"""Who asks: credentials, the account whose quota they use, and what a log may call them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+import attrs
+
+from klaviyo_variant_jobs.sandbox import refusals
+
+
+@attrs.frozen
+class Caller:
+    """A credential that was let in. `identity` tells credentials apart without the secret."""
+
+    identity: str
+    account: str
+
+
+def identity_of(secret: str) -> str:
+    """A short name for a key or token that does not give it away."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:8]
+
+
+class Access:
+    """Looks callers up by their Authorization header."""
+
+    def __init__(
+        self,
+        *,
+        api_keys: Mapping[str, str] | None,
+        access_tokens: Mapping[str, str] | None,
+        without_scope: Collection[str],
+    ) -> None:
+        self._api_keys = api_keys
+        self._access_tokens = access_tokens
+        self._without_scope = frozenset(without_scope)
+        self._known: dict[str, Caller] = {}
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Who sent this header.
+
+        Raises:
+            Refusal: nobody the sandbox lets in.
+        """
+        if authorization is None:
+            raise refusals.not_authenticated()
+        known = self._known.get(authorization)
+        if known is None:
+            known = self._known[authorization] = self._admit(authorization)
+        return known
+
+    def _admit(self, authorization: str) -> Caller:
+        scheme, _, secret = authorization.partition(" ")
+        if scheme == "Bearer":
+            account = self._account_of_token(secret)
+        elif scheme == "Klaviyo-API-Key":
+            account = self._account_of_key(secret)
+        else:
+            raise refusals.not_authenticated()
+        if secret in self._without_scope:
+            raise refusals.permission_denied()
+        return Caller(identity_of(secret), account)
+
+    def _account_of_key(self, key: str) -> str:
+        if self._api_keys is None and key.startswith("pk_"):
+            return f"account of {identity_of(key)}"
+        account = (self._api_keys or {}).get(key)
+        if account is None:
+            raise refusals.not_authenticated()
+        return account
+
+    def _account_of_token(self, token: str) -> str:
+        if self._access_tokens is None and token:
+            return "account of the app"
+        account = (self._access_tokens or {}).get(token)
+        if account is None:
+            raise refusals.authentication_failed()
+        # An app has its own quota in every account it is installed in.
+        return f"{account}, through the app"

@@ -1,0 +1,280 @@
+"""The fake API: from a request, the clock and the jobs to an answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+import threading
+import uuid
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
+from klaviyo_variant_jobs.sandbox import refusals
+from klaviyo_variant_jobs.sandbox.access import Access, Caller, identity_of
+from klaviyo_variant_jobs.sandbox.faults import Fault
+from klaviyo_variant_jobs.sandbox.jobs import JobList, SandboxJob, sample_jobs
+from klaviyo_variant_jobs.sandbox.lifecycle import OPT_OUT_HEADER, Lifecycle, Served
+from klaviyo_variant_jobs.sandbox.listing import Listing
+from klaviyo_variant_jobs.sandbox.messages import Record, Request, Response
+from klaviyo_variant_jobs.sandbox.refusals import Refusal
+from klaviyo_variant_jobs.sandbox.server import Server
+from klaviyo_variant_jobs.sandbox.transport import transport_of
+from klaviyo_variant_jobs.sandbox.windows import NamedWindow, Quota, Window
+from klaviyo_variant_jobs_api import registry
+
+if TYPE_CHECKING:
+    import httpx
+
+JSON_API = "application/vnd.api+json"
+
+
+class Sandbox:
+    """A fake of the API's list of catalog variant bulk create jobs.
+
+    Call it through `transport()` in virtual time, through `serve()` over real HTTP, or hand
+    `handle()` a `Request`. Everything in it follows from the arguments, the clock, and the requests
+    so far. Safe to use from many threads.
+
+    Args:
+        jobs: how many sample jobs, or the jobs themselves, newest first.
+        clock: by which jobs age, windows turn and revisions retire.
+        api_keys: the account of each private key; keys of one account share its quota. By default
+            every key that begins with `pk_` is let in, each to an account of its own.
+        access_tokens: the account of each OAuth token. By default every token is let in, all to
+            one account. The app's quota is not that of the account's keys.
+        without_scope: keys and tokens that lack `catalogs:read`.
+        burst: requests per second and account; by default the tightest of the kept revisions.
+        steady: requests per minute and account; by default the tightest of the kept revisions.
+        daily: requests per day and account; None for no such window.
+        window_offset_seconds: where windows begin: at this moment of the clock's monotonic time,
+            and at every multiple of their length before and after.
+        named_window: the window that RateLimit headers speak of: always the `burst` window, or the
+            `scarcer` one, with fewer places left.
+        jobs_per_page: how many jobs a full page holds; the API has no parameter for it.
+        variants_per_job: in sample jobs.
+        retired: dates of revisions that have been retired. Kept revisions are served otherwise,
+            even those that the live API has retired.
+        seed: of ids and sample jobs.
+
+    Raises:
+        ValueError: `retired` names a revision that never was.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: int | Iterable[SandboxJob] = 300,
+        clock: Clock = SYSTEM_CLOCK,
+        api_keys: Mapping[str, str] | None = None,
+        access_tokens: Mapping[str, str] | None = None,
+        without_scope: Collection[str] = (),
+        burst: int | None = None,
+        steady: int | None = None,
+        daily: int | None = None,
+        window_offset_seconds: float = 0.0,
+        named_window: NamedWindow = "burst",
+        jobs_per_page: int = 100,
+        variants_per_job: int = 3,
+        retired: Collection[str] = (),
+        seed: int = 0,
+    ) -> None:
+        self.clock = clock
+        self.requests: list[Record] = []
+        self._access = Access(
+            api_keys=api_keys, access_tokens=access_tokens, without_scope=without_scope
+        )
+        self._lifecycle = Lifecycle(retired=retired)
+        self._windows = _windows(burst, steady, daily)
+        self._offset = window_offset_seconds
+        self._named_window: NamedWindow = named_window
+        self._quotas: dict[str, Quota] = {}
+        self._faults: deque[Fault] = deque()
+        self._random = random.Random(seed)
+        self._lock = threading.RLock()
+        self._jobs = JobList(seed=seed)
+        self._listing = Listing(self._jobs, jobs_per_page=jobs_per_page)
+        now = clock.time()
+        if isinstance(jobs, int):
+            jobs = sample_jobs(jobs, now=now, variants=variants_per_job, seed=seed)
+        self._jobs.add(jobs, now)
+
+    # What tests and demos do to it
+
+    @property
+    def jobs(self) -> list[SandboxJob]:
+        """The jobs, newest first."""
+        with self._lock:
+            return list(self._jobs)
+
+    def add_jobs(self, *jobs: SandboxJob) -> list[SandboxJob]:
+        """Add jobs, the newest first, and return them with their ids and dates."""
+        with self._lock:
+            return self._jobs.add(jobs, self.clock.time())
+
+    def change_job(self, job_id: str, **changes: Any) -> SandboxJob:
+        """Give a job other values for some of `SandboxJob`'s arguments.
+
+        Raises:
+            KeyError: there is no such job.
+        """
+        with self._lock:
+            return self._jobs.change(job_id, self.clock.time(), **changes)
+
+    def remove_job(self, job_id: str) -> None:
+        """Take a job off the list.
+
+        Raises:
+            KeyError: there is no such job.
+        """
+        with self._lock:
+            self._jobs.remove(job_id)
+
+    def fail_next(self, *faults: Fault | int) -> None:
+        """Let the next requests fail, one with each fault; a number is a fault of that status."""
+        with self._lock:
+            self._faults.extend(Fault(status=f) if isinstance(f, int) else f for f in faults)
+
+    def count(self, *, credential: str | None = None, status: int | None = None) -> int:
+        """How many requests were made, with this key or token, and answered with this status."""
+        identity = None if credential is None else identity_of(credential)
+        with self._lock:
+            return sum(
+                (identity is None or record.identity == identity)
+                and (status is None or record.status == status)
+                for record in self.requests
+            )
+
+    # How it is reached
+
+    def transport(self) -> httpx.MockTransport:
+        """For `httpx.Client(transport=…)` and `httpx.AsyncClient(transport=…)`."""
+        return transport_of(self.handle, self.clock)
+
+    def serve(self, *, port: int = 0) -> Server:
+        """A context manager that serves HTTP on the loopback interface, at its `base_url`."""
+        return Server(self.handle, self.clock, port=port)
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request, now."""
+        with self._lock:
+            fault = self._faults.popleft() if self._faults else None
+            request_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+            caller = None
+            if fault is not None and fault.status is not None:
+                response = _faulty(fault, fault.status, request_id)
+            else:
+                caller, response = self._answer(request, request_id)
+            if fault is not None:
+                response = attrs.evolve(
+                    response, delivery=fault.delivery, drip_seconds=fault.drip_seconds
+                )
+            self.requests.append(
+                Record(
+                    time=self.clock.time(),
+                    identity=caller.identity if caller else None,
+                    revision=request.headers.get("revision"),
+                    query=request.query,
+                    status=response.status,
+                    faulty=fault is not None,
+                )
+            )
+            return response
+
+    # The order is that of the framework the API shows through its throttling message: version,
+    # credential, permission, throttle, and only then what the request asks for.
+
+    def _answer(self, request: Request, request_id: str) -> tuple[Caller | None, Response]:
+        caller = None
+        headers: list[tuple[str, str]] = []
+        media_type = JSON_API
+        try:
+            served = self._revision(request)
+            media_type = served.revision.media_type
+            caller = self._access.caller(request.headers.get("authorization"))
+            # Counted as of now: a client cannot know when between send and answer that is.
+            headers += self._count(caller)
+            headers += served.headers
+            body = self._listing.page(request, served.revision, now=self.clock.time())
+        except Refusal as refusal:
+            response = _refused(refusal, request_id, media_type, headers)
+        else:
+            headers += [("content-type", media_type), ("x-klaviyo-req-id", request_id)]
+            response = Response(status=200, headers=tuple(headers), body=body)
+        return caller, response
+
+    def _revision(self, request: Request) -> Served:
+        today = dt.datetime.fromtimestamp(self.clock.time(), dt.UTC).date()
+        asked = self._lifecycle.asked(request.headers.get("revision"), today)
+        opted_out = request.headers.get(OPT_OUT_HEADER) == "1"
+        served = self._lifecycle.served(asked, today, opted_out=opted_out)
+        # A request that is forwarded comes with the path of the revision it was written for.
+        own = self._lifecycle.kept(asked)
+        paths = {own.path} if own else {served.revision.path, _collection_path(served) + "/"}
+        if request.path not in paths:
+            raise refusals.not_found(f"There is no {request.path} in revision {asked}.")
+        if request.method != "GET":
+            raise refusals.method_not_allowed(request.method)
+        return served
+
+    def _count(self, caller: Caller) -> Sequence[tuple[str, str]]:
+        now = self.clock.monotonic()
+        quota = self._quotas.get(caller.account)
+        if quota is None:
+            quota = Quota(self._windows, offset_seconds=self._offset)
+            self._quotas[caller.account] = quota
+        wait = quota.admit(now)
+        if wait:
+            raise refusals.throttled(math.ceil(wait))
+        return quota.headers(now, self._named_window)
+
+
+def _collection_path(served: Served) -> str:
+    return served.revision.path.rstrip("/")
+
+
+def _windows(burst: int | None, steady: int | None, daily: int | None) -> list[Window]:
+    # The owner applies today's limits to old revisions too, so the tightest fragment holds for all.
+    if burst is None:
+        burst = min(revision.burst for revision in registry.REVISIONS)
+    if steady is None:
+        steady = min(revision.steady for revision in registry.REVISIONS)
+    windows = [Window(burst, 1), Window(steady, 60)]
+    if daily is not None:
+        windows.append(Window(daily, 86_400))
+    return windows
+
+
+def _refused(
+    refusal: Refusal,
+    request_id: str,
+    media_type: str,
+    headers: Iterable[tuple[str, str]] = (),
+) -> Response:
+    own = [("x-klaviyo-req-id", request_id), *refusal.headers]
+    if refusal.status != 429:  # recorded: a 429 comes without a Content-Type
+        own.append(("content-type", media_type))
+    body = refusals.document(refusal, request_id=request_id)
+    return Response(status=refusal.status, headers=(*headers, *own), body=body)
+
+
+def _faulty(fault: Fault, status: int, request_id: str) -> Response:
+    extra = [(name.lower(), value) for name, value in fault.headers.items()]
+    if fault.retry_after is not None:
+        extra.append(("retry-after", str(fault.retry_after)))
+    if fault.body is not None:
+        body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+        return Response(
+            status=status, headers=(("x-klaviyo-req-id", request_id), *extra), body=body
+        )
+    if status in {204, 304}:
+        return Response(status=status, headers=tuple(extra), body=b"")
+    refusal = refusals.scripted(status)
+    response = _refused(refusal, request_id, JSON_API)
+    scripted = {name for name, _ in extra}
+    own = [(name, value) for name, value in response.headers if name not in scripted]
+    return attrs.evolve(response, headers=(*own, *extra))

@@ -1,0 +1,281 @@
+"""The sandbox's data: jobs that age with the clock, and a list of them, newest first."""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+KEPT_FOR = timedelta(days=7)
+STEPS_OF_PROCESSING = 4
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@attrs.frozen(kw_only=True)
+class SandboxJob:
+    """What a job is and how it will go.
+
+    Without a `status` the job is queued for `queued_seconds` and processed for
+    `processing_seconds`, with counts that grow in quarters; then it is complete, or cancelled.
+
+    Args:
+        id: made up, a ULID, when empty.
+        created_at: with its offset. By default the job is younger than all others.
+        status: holds the job in this status, a known one or not.
+        variants: how many variants it was given.
+        failed: how many of them fail.
+        cancelled: whether it ends `cancelled`, halfway through.
+        queued_seconds: how long it waits.
+        processing_seconds: how long it takes then.
+        errors: the job errors as JSON; by default one for each failed variant, in the forms that
+            the API has been seen to send.
+        attributes: JSON values that replace attributes of these names at the very end.
+    """
+
+    id: str = ""
+    created_at: datetime | None = None
+    status: str | None = None
+    variants: int = 3
+    failed: int = 0
+    cancelled: bool = False
+    queued_seconds: float = 20.0
+    processing_seconds: float = 60.0
+    errors: Sequence[Mapping[str, Any]] | None = None
+    attributes: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class JobState:
+    """A job at one moment. `until` is the epoch second at which it changes, or infinity."""
+
+    job: SandboxJob
+    created_at: datetime
+    status: str
+    completed: int
+    failed: int
+    completed_at: datetime | None
+    until: float
+
+    @property
+    def key(self) -> tuple[datetime, str]:
+        """Its place in the list, which never changes."""
+        return (self.created_at, self.job.id)
+
+    @property
+    def shown_status(self) -> object:
+        """The status a client sees, and the filter goes by."""
+        return self.job.attributes.get("status", self.status)
+
+    @property
+    def variant_ids(self) -> list[str]:
+        """Ids of the variants created, known only when the job is complete."""
+        if self.status != "complete":
+            return []
+        return [_variant_id(self.job, index) for index in range(self.completed)]
+
+    @property
+    def errors(self) -> list[Mapping[str, Any]]:
+        """The job errors that have come up so far, as JSON."""
+        if self.job.errors is not None:
+            return list(self.job.errors) if self.status in {"complete", "cancelled"} else []
+        first_failed = self.job.variants - self.job.failed
+        return [_job_error(self.job, first_failed + nth) for nth in range(self.failed)]
+
+
+@attrs.frozen(slots=False)
+class Snapshot:
+    """All jobs at one moment, oldest first; the same `version` means the same jobs and states."""
+
+    version: int
+    states: Sequence[JobState]
+    until: float
+
+    @cached_property
+    def _by_status(self) -> Mapping[object, Sequence[JobState]]:
+        groups: dict[object, list[JobState]] = {}
+        for state in self.states:
+            if isinstance(state.shown_status, str):
+                groups.setdefault(state.shown_status, []).append(state)
+        return groups
+
+    def with_status(self, status: str | None) -> Sequence[JobState]:
+        """The jobs in `status`, oldest first; None means all."""
+        return self.states if status is None else self._by_status.get(status, [])
+
+
+def state_at(job: SandboxJob, created_at: datetime, now: float) -> JobState:
+    """How far a job created then has come at `now`, in epoch seconds."""
+    if job.status is not None:
+        return _held(job, created_at, job.status)
+    created = created_at.timestamp()
+    start = created + job.queued_seconds
+    share_done = 0.5 if job.cancelled else 1.0
+    end = start + job.processing_seconds * share_done
+    if now < start:
+        return _state(job, created_at, "queued", 0.0, until=start)
+    if now < end:
+        step = job.processing_seconds / STEPS_OF_PROCESSING
+        steps_done = math.floor((now - start) / step)
+        # Rounding may put the next step a float's breadth before now; it is still to come.
+        until = max(min(end, start + (steps_done + 1) * step), math.nextafter(now, math.inf))
+        return _state(job, created_at, "processing", steps_done / STEPS_OF_PROCESSING, until=until)
+    if job.cancelled:
+        return _state(job, created_at, "cancelled", share_done)
+    ended = created_at + timedelta(seconds=job.queued_seconds + job.processing_seconds)
+    return _state(job, created_at, "complete", 1.0, completed_at=ended)
+
+
+def _held(job: SandboxJob, created_at: datetime, status: str) -> JobState:
+    share = {"queued": 0.0, "processing": 0.5, "cancelled": 0.5}.get(status, 1.0)
+    ended = created_at + timedelta(seconds=job.queued_seconds + job.processing_seconds)
+    completed_at = ended if status == "complete" else None
+    return _state(job, created_at, status, share, completed_at=completed_at)
+
+
+def _state(
+    job: SandboxJob,
+    created_at: datetime,
+    status: str,
+    share_done: float,
+    *,
+    completed_at: datetime | None = None,
+    until: float = math.inf,
+) -> JobState:
+    done = math.floor(job.variants * share_done)
+    failed = max(0, done - (job.variants - job.failed))
+    return JobState(
+        job=job,
+        created_at=created_at,
+        status=status,
+        completed=done - failed,
+        failed=failed,
+        completed_at=completed_at,
+        until=until,
+    )
+
+
+class JobList:
+    """Jobs in the order of their creation, aged on demand."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._snapshot = Snapshot(0, [], math.inf)
+
+    def __iter__(self) -> Iterator[SandboxJob]:
+        return (state.job for state in reversed(self._snapshot.states))
+
+    def at(self, now: float) -> Snapshot:
+        """All jobs as they are at `now`, in epoch seconds."""
+        if now >= self._snapshot.until:
+            self._replace(
+                [
+                    state if now < state.until else state_at(state.job, state.created_at, now)
+                    for state in self._snapshot.states
+                ]
+            )
+        return self._snapshot
+
+    def add(self, jobs: Iterable[SandboxJob], now: float) -> list[SandboxJob]:
+        """Add jobs, the newest first, and return them with the ids and dates they were given."""
+        states = list(self._snapshot.states)
+        added: list[SandboxJob] = []
+        youngest = datetime.fromtimestamp(now, UTC)
+        if states:
+            youngest = max(youngest, states[-1].created_at + timedelta(microseconds=1))
+        wanted = list(jobs)
+        for index, job in enumerate(wanted):
+            created_at = job.created_at or youngest + timedelta(
+                microseconds=len(wanted) - 1 - index
+            )
+            complete = attrs.evolve(job, created_at=created_at, id=job.id or self._ulid(created_at))
+            insort(states, state_at(complete, created_at, now), key=lambda state: state.key)
+            added.append(complete)
+        self._replace(states)
+        return added
+
+    def change(self, job_id: str, now: float, **changes: Any) -> SandboxJob:
+        """Give a job other values; its place in the list goes with `created_at`."""
+        state = self._find(job_id)
+        changed = attrs.evolve(state.job, **changes)
+        states = [other for other in self._snapshot.states if other is not state]
+        created_at = changed.created_at or state.created_at
+        insort(states, state_at(changed, created_at, now), key=lambda other: other.key)
+        self._replace(states)
+        return changed
+
+    def remove(self, job_id: str) -> None:
+        """Take a job off the list, as the API does some time after it expires."""
+        state = self._find(job_id)
+        self._replace([other for other in self._snapshot.states if other is not state])
+
+    def _find(self, job_id: str) -> JobState:
+        for state in self._snapshot.states:
+            if state.job.id == job_id:
+                return state
+        raise KeyError(f"the sandbox has no job {job_id!r}; `sandbox.jobs` lists those it has")
+
+    def _replace(self, states: Sequence[JobState]) -> None:
+        until = min((state.until for state in states), default=math.inf)
+        self._snapshot = Snapshot(self._snapshot.version + 1, states, until)
+
+    def _ulid(self, created_at: datetime) -> str:
+        milliseconds = int(created_at.timestamp() * 1000)
+        return _crockford(milliseconds, 10) + _crockford(self._random.getrandbits(80), 16)
+
+
+def older_than(states: Sequence[JobState], key: tuple[datetime, str]) -> int:
+    """How many of `states` (oldest first) were created before the job with this key."""
+    return bisect_left(states, key, key=lambda state: state.key)
+
+
+def sample_jobs(count: int, *, now: float, variants: int, seed: int) -> Iterator[SandboxJob]:
+    """A believable recent history, the newest first: a few at work, most done, some not well."""
+    chance = random.Random(seed)
+    created_at = datetime.fromtimestamp(now, UTC)
+    for nth in range(count):
+        created_at -= timedelta(seconds=chance.uniform(2, 12))
+        fails = nth % 7 == 3
+        yield SandboxJob(
+            created_at=created_at,
+            variants=variants,
+            failed=min(variants, chance.randint(1, 3)) if fails else 0,
+            cancelled=nth % 11 == 5,
+            queued_seconds=chance.uniform(5, 60),
+            processing_seconds=chance.uniform(10, 240),
+        )
+
+
+def _variant_id(job: SandboxJob, index: int) -> str:
+    return f"$custom:::$default:::{job.id[-6:]}-{index:03}"
+
+
+def _job_error(job: SandboxJob, index: int) -> dict[str, Any]:
+    # Only the first of these forms is documented; the others have been met, and have taken whole
+    # pages down in clients that believed the documentation (klaviyo-api-python issue 88).
+    source = {"pointer": f"/data/attributes/variants/data/{index}"}
+    external_id = f"{job.id[-6:]}-{index:03}"
+    detail = f"A variant with the external id {external_id} exists already."
+    form = index % 3
+    if form == 0:
+        error_id = f"{job.id}-{index}".lower()
+        title = "Variant exists already"
+        return {
+            "id": error_id,
+            "code": "duplicate",
+            "title": title,
+            "detail": detail,
+            "source": source,
+        }
+    if form == 1:
+        return {"detail": detail, "meta": {"external_id": external_id}, "source": source}
+    return {"detail": detail, "meta": {"external_id": external_id}}
+
+
+def _crockford(number: int, length: int) -> str:
+    return "".join(_CROCKFORD[number >> 5 * place & 31] for place in reversed(range(length)))

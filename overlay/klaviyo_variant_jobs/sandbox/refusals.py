@@ -1,0 +1,133 @@
+"""The answers that are no pages: each refusal of the API, and the document it sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import msgspec
+
+
+@attrs.frozen(kw_only=True)
+class Refusal(Exception):
+    """An answer other than a page.
+
+    `message_only` is the form that retired parts of the API use: one message, no JSON:API errors.
+    """
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    parameter: str | None = None
+    pointer: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    message_only: bool = False
+
+
+def document(refusal: Refusal, *, request_id: str) -> bytes:
+    """The JSON body; `errors[0].id` is the request id that the header carries too."""
+    if refusal.message_only:
+        return msgspec.json.encode({"message": refusal.detail})
+    source = {"pointer": refusal.pointer, "parameter": refusal.parameter}
+    error: dict[str, Any] = {
+        "id": request_id,
+        "status": refusal.status,
+        "code": refusal.code,
+        "title": refusal.title,
+        "detail": refusal.detail,
+        "source": {name: value for name, value in source.items() if value is not None},
+        "links": {},
+        "meta": {},
+    }
+    if refusal.status == 429 and int(request_id[0], 16) % 2:
+        # Recorded 429s order their members now this way, now that.
+        error = dict(reversed(error.items()))
+    return msgspec.json.encode({"errors": [error]})
+
+
+def not_authenticated() -> Refusal:
+    """No credential, or a private key that is none."""
+    return Refusal(
+        status=401,
+        code="not_authenticated",
+        title="Not authenticated",
+        detail="Missing or invalid private key.",
+        pointer="/data/",
+    )
+
+
+def authentication_failed() -> Refusal:
+    """An access token that is unknown or has run out."""
+    return Refusal(
+        status=401,
+        code="authentication_failed",
+        title="Authentication failed",
+        detail="The access token is invalid or has expired.",
+        pointer="/data/",
+    )
+
+
+def permission_denied() -> Refusal:
+    """A credential without the scope."""
+    return Refusal(
+        status=403,
+        code="permission_denied",
+        title="Permission denied",
+        detail="The credential lacks the scope catalogs:read.",
+        pointer="/data/",
+    )
+
+
+def not_found(detail: str) -> Refusal:
+    """A path or a revision that does not exist."""
+    return Refusal(status=404, code="not_found", title="Not found", detail=detail, pointer="/data/")
+
+
+def method_not_allowed(method: str) -> Refusal:
+    """Anything but GET."""
+    return Refusal(
+        status=405,
+        code="method_not_allowed",
+        title="Method not allowed",
+        detail=f"This path does not take {method}.",
+        headers=(("allow", "GET"),),
+    )
+
+
+def bad_request(detail: str, *, parameter: str, title: str = "Invalid input") -> Refusal:
+    """A parameter or header that does not say anything the API understands."""
+    return Refusal(status=400, code="invalid", title=title, detail=detail, parameter=parameter)
+
+
+def revision_retired(date: str) -> Refusal:
+    """A revision past its end, asked for with the wish not to be served another."""
+    return Refusal(
+        status=410,
+        code="gone",
+        title="Gone",
+        detail=f"Revision {date} is retired. Move to a revision that is still served.",
+        message_only=True,
+    )
+
+
+def throttled(wait_seconds: int) -> Refusal:
+    """No place left in a window."""
+    unit = "second" if wait_seconds == 1 else "seconds"
+    return Refusal(
+        status=429,
+        code="throttled",
+        title="Throttled",
+        detail=f"Request was throttled. Expected available in {wait_seconds} {unit}.",
+        headers=(("retry-after", str(wait_seconds)),),
+    )
+
+
+def scripted(status: int) -> Refusal:
+    """The document for a status that a test asked for."""
+    if status == 429:
+        return attrs.evolve(throttled(1), headers=())
+    code = "error" if status >= 500 else "invalid"
+    return Refusal(
+        status=status, code=code, title=f"Status {status}", detail="The sandbox was told to fail."
+    )
