@@ -122,7 +122,7 @@ class _Shell(Generic[JobT]):
         headers.pop("authorization", None)
         self._headers = headers.raw
         # Virtual and real time do not mix, and another host is another quota.
-        identity = (self._credential.identity, origin, id(clock))
+        identity = (self._credential.identity, origin, clock)
         self._terms = Terms(
             revision=self._revision.date,
             decoder=PageDecoder(code.page_model, strict=strict),
@@ -191,9 +191,16 @@ class _Shell(Generic[JobT]):
         """The failure of a request in our terms, without the key that httpx's own carries."""
         if isinstance(error, httpx.RequestError):
             error.request = httpx.Request("GET", self._url)
+        # Error trackers show local variables, and in the frames of a failed write one is the
+        # request as it was sent.
+        link: BaseException | None = error
+        while link is not None:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
+        said = one_line(str(error), 500) or "no detail given"
         told = TransportError(
-            f"{type(error).__name__}: {one_line(str(error), 500) or 'no detail given'} [{self._url}, revision "
-            f"{self.revision}]; check the network, proxies and the API's status, then resume"
+            f"{type(error).__name__}: {said} [{self._url}, revision {self.revision}]; check the "
+            "network, proxies and the API's status, then resume"
         )
         told.__cause__ = error
         return told
@@ -416,7 +423,7 @@ class Client(_Shell[JobT]):
                     step.ticket.on_grant(halt.wake)
                     halt.wait(self._clock, step.seconds)
                 else:
-                    halt.wait(self._clock, step.seconds)
+                    halt.sleep(self._clock, step.seconds)
         except StopIteration as done:
             answer: Answer = done.value
             return answer
@@ -429,7 +436,7 @@ class Client(_Shell[JobT]):
             request = self._request(query, self._authorization(), seconds)
             response = self._transmit(request)
             try:
-                return _response(response, self._read(response, deadline, seconds))
+                return _response(request, response, self._read(response, deadline, seconds))
             finally:
                 response.close()
         except KlaviyoError as error:
@@ -625,7 +632,7 @@ class AsyncClient(_Shell[JobT]):
                 request = self._request(query, await self._authorization(), seconds)
                 response = await self._transmit(request)
                 try:
-                    return _response(response, await self._read(response))
+                    return _response(request, response, await self._read(response))
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -708,12 +715,13 @@ def _reader(response: httpx.Response) -> BodyReader:
     return BodyReader(response.headers.get("content-encoding", ""), limit_bytes=limit)
 
 
-def _response(response: httpx.Response, body: bytes) -> Response:
+def _response(request: httpx.Request, response: httpx.Response, body: bytes) -> Response:
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Response(response.status_code, headers, body)
+    secret = request.headers["authorization"].partition(" ")[2]
+    return Response(response.status_code, headers, body, secret)
 
 
 def _proxied() -> bool:
@@ -745,7 +753,8 @@ def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
 
 
 _BASE_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?:/[!-~]*)?",
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
+    r"(?:/[!-~]*)?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -753,7 +762,11 @@ _BASE_URL = re.compile(
 def _checked_base_url(base_url: str) -> str:
     """The URL without a trailing slash. Raises `ValueError` where the key would not be safe."""
     match = _BASE_URL.fullmatch(base_url)
-    if match is None or any(mark in base_url for mark in "?#@\\"):
+    if (
+        match is None
+        or int(match["port"] or 443) > 65535
+        or any(mark in base_url for mark in "?#@\\")
+    ):
         # Not quoted: what makes it unfit may be a password in it.
         raise ValueError(
             "base_url must be an http(s) URL of a host with an optional port and path, without "

@@ -32,7 +32,7 @@ class Clock:
         time.sleep(seconds)
 
     def wait(self, event: threading.Event, seconds: float | None) -> bool:
-        """Block until `event` is set, `seconds` at most; tells whether it is. None waits for ever."""
+        """Block until `event` is set, `seconds` at most (None: no limit); tells whether it is."""
         return event.wait(seconds)
 
 

@@ -45,13 +45,17 @@ def give_page(walk: Walk[JobT], page: Page[JobT]) -> Given[Page[JobT]]:
     return Given(items, lambda: 0 if operator.length_hint(items) else len(jobs))
 
 
+def _nothing() -> Given[Any]:
+    return Given(iter(()), lambda: 0)
+
+
 class _Progress(Generic[ItemT]):
     """What both kinds of iterator share: the walk, and what the page at hand still has."""
 
     def __init__(self, walk: Walk[Any], give: Give[ItemT]) -> None:
         self._walk = walk
         self._give = give
-        self._given: Given[ItemT] = Given(iter(()), lambda: 0)
+        self._given: Given[ItemT] = _nothing()
         self._items = self._given.items
         self._closed = False
 
@@ -63,6 +67,17 @@ class _Progress(Generic[ItemT]):
     def _show(self, page: Page[Any]) -> None:
         self._given = self._give(self._walk, page)
         self._items = self._given.items
+
+    def _following(self) -> Query | None:
+        """What to fetch now that all of the page was given out and let go of; None at the end.
+
+        Raises `PaginationError` for an unusable next link.
+        """
+        query = self._walk.upcoming()
+        if query is not None:
+            self._walk.let_go()
+            self._given = _nothing()
+        return query
 
     def _upcoming(self) -> Query | None:
         """What to fetch ahead; an unusable next link is raised when its turn comes."""
@@ -109,6 +124,13 @@ class Halt:
         clock.wait(self._event, seconds)
         self._event.clear()
         self.check()
+
+    def sleep(self, clock: Clock, seconds: float) -> None:
+        """Wait the whole of `seconds`. Raises `Halted` once `stop` was called."""
+        # The wake-up of a place in the quota may come late, when nobody waits for one any more.
+        until = clock.monotonic() + seconds
+        while (left_s := until - clock.monotonic()) > 0.0:
+            self.wait(clock, left_s)
 
 
 class Halted(KlaviyoError):
@@ -192,7 +214,7 @@ class Iteration(_Progress[ItemT]):
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             return ahead.result()
-        query = self._walk.upcoming()
+        query = self._following()
         return None if query is None else self._fetch(query, Halt())
 
     def close(self) -> None:
@@ -277,7 +299,7 @@ class AsyncIteration(_Progress[ItemT]):
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             return await ahead
-        query = self._walk.upcoming()
+        query = self._following()
         return None if query is None else await self._fetch(query)
 
     async def aclose(self) -> None:

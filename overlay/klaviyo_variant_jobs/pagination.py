@@ -77,16 +77,14 @@ class Endpoint:
             return None
         if not isinstance(link, str):
             return _unusable(f"is no string but {type(link).__name__}", link)
-        base, _, query = link.partition("?")
+        base, _, query = link.partition("#")[0].partition("?")
         if base != self.url:
             fault = self._fault(base)
             if fault is not None:
                 return _unusable(fault, link)
         cursors = [
             urllib.parse.unquote_plus(value, errors="surrogateescape")
-            for name, _, value in (
-                item.partition("=") for item in query.partition("#")[0].split("&")
-            )
+            for name, _, value in (item.partition("=") for item in query.split("&"))
             if urllib.parse.unquote_plus(name) == "page[cursor]"
         ]
         if len(cursors) != 1 or not cursors[0]:
@@ -143,7 +141,7 @@ class Walk(Generic[JobT]):
         self._seen_cursors = {self._cursor}
         # Only several passes can meet a job twice; with one, memory stays that of a page.
         self._seen_jobs: set[str] | None = set() if len(status) > 1 else None
-        self._page: Page[JobT] | None = None
+        self._served: Sequence[JobT] | None = None  # The page's jobs; None before the first page.
         self._jobs: Sequence[JobT] = ()
         self._skipped = 0
         self._next: tuple[int, str | None] | PaginationError | None = None
@@ -153,47 +151,54 @@ class Walk(Generic[JobT]):
 
         Raises `PaginationError` when the next link leads nowhere or to a page that came before.
         """
-        if self._page is None:
+        if self._served is None:
             return self._query(self._index, self._cursor)
         if isinstance(self._next, PaginationError):
-            raise self._next
+            raise PaginationError(*self._next.args)
         return None if self._next is None else self._query(*self._next)
 
     def turn(self, page: Page[JobT]) -> Sequence[JobT]:
         """Take the page that `upcoming` asked for; returns the jobs of it to give out."""
-        resuming = self._page is None and self._start.offset > 0
-        if self._page is not None:
+        resuming = self._served is None and self._start.offset > 0
+        if self._served is not None:
             assert isinstance(self._next, tuple)
             index, self._cursor = self._next
             if index != self._index:
                 self._index, self._seen_cursors = index, {None}
-        self._page = page
+        self._served = page.jobs
         self._next = self._after(page)
         jobs = self._after_checkpoint(page.jobs) if resuming else page.jobs
         self._skipped = len(page.jobs) - len(jobs)
         self._jobs = jobs if self._seen_jobs is None else self._unseen(jobs, self._seen_jobs)
         return self._jobs
 
+    def let_go(self) -> None:
+        """Drop the jobs of a page that were all given, when `upcoming` has another page to ask for.
+
+        They need not be in memory together with the next ones, whose decoding can use their place.
+        """
+        self._jobs = ()
+        self._served = None if self._served is None else ()
+
     def checkpoint(self, given: int) -> Checkpoint:
         """The place after `given` jobs of those that `turn` returned last."""
-        if self._page is None:
+        if self._served is None:
             return self._start
         if given == len(self._jobs) and isinstance(self._next, tuple):
             index, cursor = self._next
             return attrs.evolve(
                 self._start, status_index=index, cursor=cursor, offset=0, last_job_id=None
             )
-        served = self._page.jobs
         offset = self._skipped
         if given:
             last = self._jobs[given - 1]
-            offset = next(n for n, job in enumerate(served, 1) if job is last)
+            offset = next(n for n, job in enumerate(self._served, 1) if job is last)
         return attrs.evolve(
             self._start,
             status_index=self._index,
             cursor=self._cursor,
             offset=offset,
-            last_job_id=job_id(served[offset - 1]) if offset else None,
+            last_job_id=job_id(self._served[offset - 1]) if offset else None,
         )
 
     def _query(self, index: int, cursor: str | None) -> Query:
@@ -248,7 +253,8 @@ def _check_same(
         ("status", start.status, status),
         ("fields", start.fields, fields),
     ):
-        if then != now:
+        # A set of fields comes in another order in every process.
+        if then != now and (what != "fields" or set(then) != set(now)):
             raise CheckpointError(
                 f"the checkpoint was taken with {what} {_shown(then)}, this iteration has "
                 f"{_shown(now)}: a cursor only means something for the same {what}. Resume with "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import sys
 import threading
 import time
 from bisect import bisect_right
@@ -200,8 +201,8 @@ _RAMP_STEP_S = 0.2
 # those behind, and gets the first free one when it comes.
 _PATIENCE_S = 0.25
 
-# Shortest wait that is told, above the rounding errors of a clock that counts seconds since boot.
-_TICK_S = 1e-6
+# Above the rounding errors of a clock that counts seconds since boot.
+_TICK_S = 1e-9
 
 
 @attrs.define(eq=False)
@@ -226,16 +227,19 @@ class _Window:
         return min(self.limit, max(self.stated - self.others, -(-self.limit // _KEPT)))
 
     def hear(self, now: float, stated: int) -> bool:
-        """Tighten at once; loosen, to the ceiling at most, when what taught us has passed."""
+        """Tighten at once; loosen, to the ceiling at most, when what taught us has passed.
+
+        Tells whether that changed anything.
+        """
         limit = stated if self.ceiling is None else min(stated, self.ceiling)
         if limit > self.limit and now < self.taught_until:
             return False
-        tightened = limit < self.limit
-        if tightened:
+        changed = (limit, stated) != (self.limit, self.stated)
+        if limit < self.limit:
             self.others = 0  # What looked like others was the limit that we did not know.
         self.limit, self.stated = limit, stated
         self.taught_until = now + self.length
-        return tightened
+        return changed
 
     def leave(self, now: float, others: float) -> None:
         """Leave room for `others` requests; for fewer when the window that taught it has passed."""
@@ -280,7 +284,8 @@ class RateLimiter:
         self._answers: deque[float] = deque()  # When requests were answered, oldest first.
         self._remembered_s = 60.0 + _SLOW_ANSWER_S
         self._in_flight = 0
-        self._sure = 0  # At least so many places are free, whatever the time.
+        self._sure = 0  # At least so many places are free, whatever the time;
+        self._full_until = -math.inf  # or until then none is. Both until `_reconsider`.
         self._queue: OrderedDict[_Place, None] = OrderedDict()
         self._gone = 0  # How many have left the queue.
         self._called: deque[_Place] = deque()  # Granted from the queue, oldest first.
@@ -303,6 +308,7 @@ class RateLimiter:
                 place.rank = self._gone + len(self._queue)
                 self._queue[place] = None
                 self._dispatch(now)
+            place.taken = place.granted
         return place
 
     def snapshot(self, now: float | None = None) -> Snapshot:
@@ -328,18 +334,19 @@ class RateLimiter:
     # Everything below is called by whoever has the turn.
 
     def _answered_since(self, moment: float) -> int:
-        return len(self._answers) - bisect_right(self._answers, moment)
+        return len(self._answers) - bisect_right(self._answers, moment + _TICK_S)
 
     def _free_places(self, now: float) -> int:
         self._forget_windows(now)
         if now < self._paused_until:
             return 0
-        free = min(
-            window.room(now) - self._answered_since(now - length)
-            for length, window in self._windows.items()
-        )
+        free = sys.maxsize
         if now < self._ramped_at:
-            free = min(free, int(2.0 ** ((now - self._paused_until) / _RAMP_STEP_S)))
+            free = int(2.0 ** ((now - self._paused_until) / _RAMP_STEP_S))
+        for window in self._windows.values():
+            room = window.room(now) - self._answered_since(now - window.length)
+            if room < free:
+                free = room
         return free - self._in_flight
 
     def _wait_s(self, now: float, ahead: int) -> float:
@@ -386,7 +393,7 @@ class RateLimiter:
 
     def _dispatch(self, now: float) -> None:
         """Grant what is free, in order."""
-        if not self._queue:
+        if not self._queue or now < self._full_until:
             return
         self._call_back(now)
         while self._queue:
@@ -403,8 +410,14 @@ class RateLimiter:
             return
         # It sleeps by what it was told; whoever left may have brought its place forward.
         head = next(iter(self._queue))
-        if now + self._wait_s(now, 0) < head.asks_at - _TICK_S:
+        self._full_until = now + self._wait_s(now, 0)
+        if self._full_until < head.asks_at - _TICK_S:
             head.nudge()
+
+    def _reconsider(self) -> None:
+        """Something has changed besides the time."""
+        self._sure = 0
+        self._full_until = -math.inf
 
     def _call_back(self, now: float) -> None:
         """Take the places of those who were called and did not come."""
@@ -450,6 +463,7 @@ class RateLimiter:
             self._gone += 1
         else:
             self._late.discard(place)
+        self._reconsider()
         self._dispatch(now)
 
     def _forget_windows(self, now: float) -> None:
@@ -463,12 +477,12 @@ class RateLimiter:
         if said.policies and said.policies is not self._heard:
             self._heard = said.policies
             self._stated = self._statements(_believable(said.policies))
-            self._sure = 0
+            self._reconsider()
         for window, limit in self._stated if said.policies else ():
             if limit == window.limit:
                 window.taught_until = now + window.length
             elif window.hear(now, limit):
-                self._sure = 0
+                self._reconsider()
         if said.limit is not None and said.remaining is not None:
             used = said.limit - said.remaining
             if used - self._in_flight > 1:  # Else there is only this one, or nothing to explain.
@@ -494,7 +508,7 @@ class RateLimiter:
             window.leave(now, window.expected(others, left_s))
         elif others:
             window.leave(now, others)
-        self._sure = 0
+        self._reconsider()
 
     def _others(self, place: _Place, window: _Window, used: int, left_s: float) -> int:
         """How many of the `used` places of the server's window our requests cannot explain.
@@ -514,6 +528,7 @@ class RateLimiter:
 
     def _refuse(self, now: float, place: _Place, pause_s: float) -> None:
         self._in_flight -= 1
+        self._reconsider()
         self._blame_others(now, place, pause_s)
         until = now + min(pause_s, LONGEST_S)
         if until <= self._paused_until:
@@ -521,7 +536,6 @@ class RateLimiter:
         much_later = until - self._paused_until > 1.0
         self._paused_until = until
         self._ramped_at = until + math.log2(self._windows[1].limit + 1) * _RAMP_STEP_S
-        self._sure = 0
         if much_later:
             for waiting in self._queue:
                 waiting.nudge()
@@ -583,6 +597,8 @@ class _Place:
             self.granted, self.taken = False, True
             limiter._in_flight -= 1
             limiter._remember(now)
+            if now < limiter._ramped_at:
+                limiter._reconsider()
             if rate_limit is not None:
                 limiter._learn(now, self, rate_limit)
             limiter._dispatch(now)

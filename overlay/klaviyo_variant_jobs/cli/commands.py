@@ -1,0 +1,116 @@
+"""The commands and what they take."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from klaviyo_variant_jobs.version import __version__
+
+from . import options
+from .lifecycle import REVISION_LAYOUT, revision_rows
+from .listing import SANDBOX_KEY, Asked, run
+from .options import Surroundings
+from .output import open_writer
+from .progress import Progress
+from .rows import ERROR_LAYOUT, error_rows, job_layout
+
+
+class _Commands(click.Group):
+    """Ends quietly when the reader has had enough, and with 130 on Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.ensure_object(Surroundings)
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Else the interpreter would fail on it once more when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands)
+@click.version_option(__version__, prog_name="klaviyo-variant-jobs", message="%(prog)s %(version)s")
+def commands() -> None:
+    """List Klaviyo's catalog variant bulk create jobs.
+
+    Data goes to stdout, everything else to stderr. Exit codes: 0, 1 for an error, 2 for a wrong
+    command line, 130 after Ctrl-C.
+    """
+
+
+@commands.command("list")
+@options.status
+@options.fields
+@options.revision
+@options.limit
+@options.since
+@options.resume
+@options.output
+@options.api_key_file
+@options.base_url
+@options.sandbox
+@click.pass_obj
+def list_(surroundings: Surroundings, /, **asked: Any) -> None:
+    """List jobs, newest first.
+
+    A table sums each job up; csv has the attributes asked for, json and ndjson the whole job.
+    """
+    run(Asked(command="list", **asked), surroundings, job_layout, lambda job: [job])
+
+
+@commands.command()
+@options.status
+@options.revision
+@options.since
+@options.resume
+@options.output
+@options.api_key_file
+@options.base_url
+@options.sandbox
+@click.pass_obj
+def errors(surroundings: Surroundings, /, **asked: Any) -> None:
+    """List the errors of jobs, one row each: job, external id, pointer, detail."""
+    request = Asked(command="errors", fields=("errors",), limit=None, **asked)
+    run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
+
+
+@commands.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
+@click.option("--jobs", type=click.IntRange(min=0), default=300, show_default=True)
+@click.pass_obj
+def sandbox(surroundings: Surroundings, port: int, jobs: int) -> None:
+    """Serve a fake API on this machine until Ctrl-C; its URL goes to stdout."""
+    from klaviyo_variant_jobs.sandbox import Sandbox
+
+    with Sandbox(jobs=jobs, clock=surroundings.clock).serve(port=port) as server:
+        url = server.base_url
+        click.echo(
+            "Any key that begins with pk_ will do. Point a client at it with\n"
+            f'  Client("{SANDBOX_KEY}", base_url="{url}")\n'
+            f"  KLAVIYO_API_KEY={SANDBOX_KEY} klaviyo-variant-jobs list --base-url {url}\n"
+            "Stop it with Ctrl-C.",
+            err=True,
+        )
+        click.echo(url)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+@commands.command()
+@options.output
+@click.pass_obj
+def revisions(surroundings: Surroundings, output: str) -> None:
+    """Show the API revisions this release knows, and how long each lasts."""
+    writer = open_writer(output, REVISION_LAYOUT, Progress().note)
+    for row in revision_rows(datetime.fromtimestamp(surroundings.clock.time(), UTC).date()):
+        writer.write(row)
+    writer.close()

@@ -1,0 +1,155 @@
+"""Arguments as people write them, read into what the library takes."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import click
+import httpx
+
+from klaviyo_variant_jobs.checkpoint import Checkpoint
+from klaviyo_variant_jobs.client import DEFAULT_BASE_URL
+from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
+from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
+
+from .output import OUTPUTS
+
+
+@attrs.frozen
+class Surroundings:
+    """The context object of every command: where time and answers come from; for tests."""
+
+    clock: Clock = SYSTEM_CLOCK
+    transport: httpx.BaseTransport | None = None
+
+
+_YEAR_FIRST = re.compile(r"\d{4}\D")
+
+
+def read_moment(text: str, *, now: datetime) -> datetime:
+    """The moment that `text` names, in UTC; what it leaves out comes from today at midnight.
+
+    Raises `ValueError` for what is no date, and for `3/4/2026`, which half the world reads the
+    other way round.
+    """
+    # Imported here: the other commands start without it.
+    from dateutil import parser
+
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    word = text.strip().lower()
+    if word in ("today", "yesterday"):
+        return midnight - timedelta(days=word == "yesterday")
+    with warnings.catch_warnings():
+        # Only a warning by default, after which an unknown zone would pass for UTC.
+        warnings.simplefilter("error", parser.UnknownTimezoneWarning)
+        try:
+            month_first, day_first = (
+                parser.parse(text, default=midnight, dayfirst=day_first)
+                # The parser takes even 2026-11-02 the other way round when it is told to.
+                for day_first in (False, not _YEAR_FIRST.match(word))
+            )
+        except parser.UnknownTimezoneWarning:
+            raise ValueError(
+                f"{text!r} names a time zone that is not known here; write its offset, as in +02:00"
+            ) from None
+        except (parser.ParserError, OverflowError):
+            raise ValueError(
+                f"{text!r} is no date; write it like 2026-11-02 or 2 Nov 14:00"
+            ) from None
+    if month_first != day_first:
+        raise ValueError(
+            f"{text!r} can be {month_first:%Y-%m-%d} or {day_first:%Y-%m-%d}; write one of these"
+        )
+    if month_first.tzinfo is None:
+        return month_first.replace(tzinfo=UTC)
+    return month_first.astimezone(UTC)
+
+
+def _moment(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    now = datetime.fromtimestamp(ctx.ensure_object(Surroundings).clock.time(), UTC)
+    try:
+        moment = read_moment(text, now=now)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if moment > now:
+        raise click.BadParameter(f"{text!r} is {moment:%Y-%m-%d %H:%M} UTC, which is yet to come")
+    return moment
+
+
+def _checkpoint(ctx: click.Context, param: click.Parameter, text: str | None) -> Checkpoint | None:
+    try:
+        return None if text is None else Checkpoint.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise click.BadParameter("name at least one field")
+    return names
+
+
+def read_api_key(file: str | None) -> str | None:
+    """The key in a file (`-` for stdin), or None to have the library take the environment's."""
+    if file is None:
+        return None
+    # A byte-order mark is dropped; other bytes that belong in no key are told of by the library.
+    with click.open_file(file, encoding="utf-8-sig", errors="replace") as stream:
+        return str(stream.read())
+
+
+api_key_file = click.option(
+    "--api-key-file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help=f"Read the private API key from FILE, - for stdin. Else {ENVIRONMENT_VARIABLE} is used.",
+)
+base_url = click.option(
+    "--base-url",
+    default=DEFAULT_BASE_URL,
+    show_default=True,
+    metavar="URL",
+    help="Where the API is.",
+)
+sandbox = click.option("--sandbox", is_flag=True, help="Ask a built-in fake API; needs no key.")
+revision = click.option(
+    "--revision", metavar="DATE", help="The API revision to pin. [default: the newest known]"
+)
+status = click.option(
+    "--status",
+    multiple=True,
+    metavar="STATUS",
+    help="Only jobs of this status. Give it several times for several, one pass each.",
+)
+fields = click.option(
+    "--fields", callback=_names, metavar="A,B,…", help="Ask only for these attributes."
+)
+since = click.option(
+    "--since",
+    callback=_moment,
+    metavar="DATE",
+    help="Only jobs created at or after this date or time, which is UTC unless it names an offset. "
+    "All pages are read, because the API promises no order.",
+)
+limit = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
+resume = click.option(
+    "--resume",
+    callback=_checkpoint,
+    metavar="TEXT",
+    help="Go on where an earlier run stopped, with its revision, statuses and fields.",
+)
+output = click.option(
+    "--output",
+    type=click.Choice(OUTPUTS),
+    default="table",
+    show_default=True,
+    help="ndjson and csv are written as pages arrive.",
+)

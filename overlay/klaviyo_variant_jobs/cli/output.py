@@ -1,0 +1,115 @@
+"""Rows on stdout: as a table, as JSON lines, as one JSON array, or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+
+from .table import Column, render
+from .text import json_line, visible
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+OUTPUTS = ("table", "ndjson", "json", "csv")
+
+
+@attrs.frozen(kw_only=True)
+class Layout(Generic[T]):
+    """How items of one kind look in each output."""
+
+    columns: Sequence[Column[T]]
+    """Of a table."""
+    header: Sequence[str]
+    """The first row of CSV."""
+    values: Callable[[T], Sequence[str]]
+    """A row of CSV."""
+    document: Callable[[T], Any] = lambda item: item
+    """What JSON shows of an item."""
+
+
+class Writer(Protocol[T_contra]):
+    """Takes items one by one; `close` writes what must come last, also after a failure."""
+
+    def write(self, item: T_contra) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_writer(output: str, layout: Layout[T], note: Callable[[str], None]) -> Writer[T]:
+    """A writer for one of `OUTPUTS`; `note` takes what a person should know besides the data."""
+    if output == "table":
+        return _TableWriter(layout, note)
+    if output == "csv":
+        return _CsvWriter(layout)
+    return _NdjsonWriter(layout) if output == "ndjson" else _JsonWriter(layout)
+
+
+class _NdjsonWriter(Generic[T]):
+    def __init__(self, layout: Layout[T]) -> None:
+        self._document = layout.document
+
+    def write(self, item: T) -> None:
+        sys.stdout.write(json_line(self._document(item)) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _JsonWriter(Generic[T]):
+    """One array, written as it grows, and closed in any case so that it can be read."""
+
+    def __init__(self, layout: Layout[T]) -> None:
+        self._document = layout.document
+        self._before = "[\n"
+
+    def write(self, item: T) -> None:
+        sys.stdout.write(self._before + json_line(self._document(item)))
+        self._before = ",\n"
+
+    def close(self) -> None:
+        sys.stdout.write("[]\n" if self._before == "[\n" else "\n]\n")
+
+
+class _CsvWriter(Generic[T]):
+    def __init__(self, layout: Layout[T]) -> None:
+        self._values = layout.values
+        self._rows = csv.writer(sys.stdout, lineterminator="\n")
+        self._rows.writerow(layout.header)
+        # A file gets the data as it is; a terminal would obey it.
+        self._on_terminal = sys.stdout.isatty()
+
+    def write(self, item: T) -> None:
+        values = self._values(item)
+        self._rows.writerow(map(visible, values) if self._on_terminal else values)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _TableWriter(Generic[T]):
+    """Keeps the cells until the end: no width is known before the last row."""
+
+    def __init__(self, layout: Layout[T], note: Callable[[str], None]) -> None:
+        self._columns = layout.columns
+        self._note = note
+        self._rows: list[list[str]] = []
+
+    def write(self, item: T) -> None:
+        self._rows.append([column.cell(item) for column in self._columns])
+
+    def close(self) -> None:
+        text, left_out = render(self._columns, self._rows)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        if left_out:
+            self._note(
+                f"no room for: {', '.join(left_out)} (a wider terminal, a pipe or --output csv "
+                "has them)"
+            )

@@ -1,0 +1,133 @@
+"""What a person sees on stderr while a listing runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+
+import httpx
+from rich.console import Console
+
+from klaviyo_variant_jobs.clock import Clock
+
+from .text import visible
+
+_TICK_S = 1.0
+
+
+class Progress:
+    """Pages, jobs and waits on one line of a terminal; notes on lines of their own anywhere.
+
+    Without a terminal only the notes are written.
+    """
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.jobs = 0
+        self._answer: int | None = 200
+        self._console = Console(stderr=True)
+        stream = self._console.file
+        self._live = stream.isatty() and not self._console.is_dumb_terminal
+        self._drawn = False
+
+    def requested(self, request: httpx.Request) -> None:
+        """A request goes out; hook of the HTTP client."""
+        self._answer = None
+
+    def responded(self, response: httpx.Response) -> None:
+        """An answer has come; hook of the HTTP client."""
+        self._answer = response.status_code
+        self.pages += response.status_code == 200
+        self._draw("")
+
+    def waiting(self, seconds_left: float) -> None:
+        """The client waits before its next request."""
+        if self._answer == 429:
+            why = "rate limited"
+        elif self._answer == 200:
+            why = "pacing"
+        elif self._answer is None:
+            why = "no answer, trying again in"
+        else:
+            why = f"HTTP {self._answer}, trying again in"
+        comma = "" if why.endswith(" in") else ","
+        self._draw(f", {why}{comma} {seconds_left:.0f} s")
+
+    def note(self, text: str) -> None:
+        """Write a line that stays."""
+        self.clear()
+        self._console.file.write(visible(text) + "\n")
+        self._console.file.flush()
+
+    def clear(self) -> None:
+        """Take the line away, before anything else is written to the terminal."""
+        if self._drawn:
+            self._console.file.write("\r\x1b[K")
+            self._console.file.flush()
+            self._drawn = False
+
+    def _draw(self, wait: str) -> None:
+        if self._live:
+            line = f"{counted(self.pages, 'page')}, {counted(self.jobs, 'job')}{wait}"
+            self._console.file.write(f"\r{line[: self._console.width - 1]}\x1b[K")
+            self._console.file.flush()
+            self._drawn = True
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 page`, `2 pages`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+class WatchedClock(Clock):
+    """A clock whose waits count down on the progress line."""
+
+    def __init__(self, clock: Clock, progress: Progress) -> None:
+        self._clock = clock
+        self._progress = progress
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def time(self) -> float:
+        return self._clock.time()
+
+    def random(self) -> float:
+        return self._clock.random()
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
+
+    def wait(self, event: threading.Event, seconds: float | None) -> bool:
+        if seconds is None:
+            return self._clock.wait(event, None)
+        left_s = seconds
+        while left_s > 0.0:
+            self._progress.waiting(left_s)
+            if self._clock.wait(event, min(left_s, _TICK_S)):
+                return True
+            left_s -= _TICK_S
+        return event.is_set()
+
+
+class _Notes(logging.Handler):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.note(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def warnings_as_notes(progress: Progress) -> Iterator[None]:
+    """Show what the library warns of."""
+    logger, handler = logging.getLogger("klaviyo_variant_jobs"), _Notes(progress)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        progress.clear()

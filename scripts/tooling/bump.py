@@ -1,0 +1,207 @@
+"""The command scripts/bump: moves the project to another revision of the API."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from attrs import evolve, frozen
+from openapi_spec_validator import validate
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+
+from tooling import changes, codegen, fragment, upstream
+from tooling.carry import CarryError, carry
+from tooling.compare import LEVELS, Row, compare, differences
+from tooling.decisions import to_decide
+from tooling.deviations import agreement, upstream_side
+from tooling.schema import Document, DocumentError
+from tooling.tree import TreeError, all_or_nothing
+from tooling.wire import Wire
+
+EXIT_DECIDE = 3
+_RECORD_SECONDS = 120
+_TITLE = "# Changes"
+
+
+class BumpError(Exception):
+    """Why a bump did not happen; the tree is as it was."""
+
+
+FAILURES = (
+    BumpError,
+    CarryError,
+    DocumentError,
+    TreeError,
+    codegen.GenerationError,
+    fragment.FragmentError,
+    OSError,
+)
+
+
+@frozen
+class Bump:
+    """What a bump found: the rows of its report, and what a person must decide, by place."""
+
+    rows: tuple[Row, ...]
+    questions: dict[str, str]
+
+
+def bump(
+    root: Path, new: str, old: str, *, upstream_old: str | None, upstream_new: str | None
+) -> Bump:
+    """Add revision `new`, made from the fragment of `old`, to the project at `root`.
+
+    Args:
+        upstream_old: file or address of the owner's document of `old`; without it, what the
+            fragment of `old` says less its deviations.
+        upstream_new: the same for `new`; by default the one the owner publishes.
+    Raises:
+        one of FAILURES: nothing was changed.
+    """
+    spec = root / "spec"
+    _check_dates(spec, new, old)
+    source = spec / f"{old}.yaml"
+    kept = fragment.load(source)
+    document = upstream.load(upstream_new or upstream.published(new))
+    theirs = upstream.wire(document)
+    ours = upstream_side(kept)
+    before = upstream.wire(upstream.load(upstream_old)) if upstream_old else ours
+    questions = {**to_decide(ours, theirs), **to_decide(before, theirs)}
+    rows = changes.report(before, theirs, questions, fragment=f"spec/{new}.yaml")
+    if upstream_old:
+        rows = (*rows, *_behind(ours, before, theirs))
+        rows = tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
+    with all_or_nothing(root) as copy:
+        text = carry(source.read_text(encoding="utf-8"), old=old, new=new, upstream=document)
+        target = copy / "spec" / f"{new}.yaml"
+        target.write_text(text, encoding="utf-8")
+        check_fragment(target, document)
+        codegen.generate(copy / "spec", copy / "generated")
+        _write_changelog(copy / "CHANGELOG.md", rows, new, old)
+        _record(copy, new)
+    return Bump(rows, questions)
+
+
+def _check_dates(spec: Path, new: str, old: str) -> None:
+    kept = kept_revisions(spec)
+    for one in (new, old):
+        try:
+            well_formed = date.fromisoformat(one).isoformat() == one
+        except ValueError:
+            well_formed = False
+        if not well_formed:
+            raise BumpError(f"{one!r} is no revision; expected a date such as 2026-07-15")
+    if old not in kept:
+        raise BumpError(f"there is no revision {old} to start from; kept are {', '.join(kept)}")
+    if new in kept and new != old:
+        raise BumpError(
+            f"{new} is kept already; to take over what upstream has edited since, "
+            f"run scripts/bump {new} --from {new}"
+        )
+
+
+def kept_revisions(spec: Path) -> list[str]:
+    """Dates of the fragments in a folder, oldest first."""
+    return [one.date for one in fragment.fragments(spec)]
+
+
+def _behind(ours: Wire, before: Wire, theirs: Wire) -> tuple[Row, ...]:
+    """What the fragment had missed of the old document and takes over with the new one."""
+    known = {(one.where, one.fact) for one in differences(before, theirs)}
+    missed = {one.where for one in differences(ours, theirs) if (one.where, one.fact) not in known}
+    return tuple(
+        evolve(row, what=f"{row.what} The fragment was behind upstream here.")
+        for row in compare(ours, theirs)
+        if row.where in missed and row.level != "docs"
+    )
+
+
+def check_fragment(file: Path, document: Document) -> None:
+    """See that a carried fragment is valid and agrees with the owner's document."""
+    carried = fragment.load(file)
+    try:
+        validate(carried)
+    except OpenAPIValidationError as error:
+        raise BumpError(f"the new fragment would be no valid OpenAPI: {error}") from error
+    left = agreement(carried, upstream.wire(dict(document))).lines()
+    if left:
+        raise BumpError("the new fragment would still differ from upstream:\n" + "\n".join(left))
+
+
+def _write_changelog(file: Path, rows: Sequence[Row], new: str, old: str) -> None:
+    text = file.read_text(encoding="utf-8") if file.exists() else f"{_TITLE}\n"
+    heading = f"## Revision {new}" + (", edited in place" if new == old else f", since {old}")
+    told = changes.as_text([row for row in rows if row.level != "docs"])
+    file.write_text(changes.changelog(text, f"{heading}\n\n{told}"), encoding="utf-8")
+
+
+def _record(copy: Path, revision: str) -> None:
+    command = copy / "scripts" / "record"
+    if not command.exists():
+        return
+    paths = os.pathsep.join(str(copy / name) for name in ("overlay", "generated", "scripts"))
+    done = subprocess.run(
+        [command, "--revision", revision],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=_RECORD_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise BumpError(f"scripts/record --revision {revision} failed:\n{done.stderr.strip()}")
+
+
+def main(root: Path, arguments: Sequence[str]) -> int:
+    """0 done, 3 done and something is left to decide, 1 failed, 2 usage, 130 interrupted."""
+    options = _options(arguments)
+    try:
+        done = bump(
+            root,
+            options.new,
+            options.old,
+            upstream_old=options.upstream_old,
+            upstream_new=options.upstream_new,
+        )
+        if options.report:
+            options.report.write_text(changes.as_json(done.rows), encoding="utf-8")
+    except FAILURES as error:
+        print(f"bump: {error}\nThe tree is as it was.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bump: interrupted. The tree is as it was.", file=sys.stderr)
+        return 130
+    print(f"{options.old} -> {options.new}\n\n{changes.as_text(done.rows)}")
+    if done.questions:
+        print("\n### To decide by hand\n")
+        for where, question in done.questions.items():
+            print(f"- {where}: {question}")
+        return EXIT_DECIDE
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bump",
+        description="Move the project to another revision of the API.",
+        epilog="Exit codes: 0 done; 3 done, and something is left for a person to decide; "
+        "others: failed, and the tree is as it was.",
+    )
+    parser.add_argument("new", metavar="NEW", help="revision to add, such as 2026-10-15")
+    parser.add_argument("--from", dest="old", metavar="OLD", required=True, help="kept revision")
+    for side, default in (("old", "the fragment less its deviations"), ("new", "the owner's")):
+        parser.add_argument(
+            f"--upstream-{side}",
+            metavar="FILE|URL",
+            help=f"OpenAPI document of {side.upper()} (default: {default})",
+        )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="where to write the rows as JSON"
+    )
+    return parser.parse_args(arguments)

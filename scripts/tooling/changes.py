@@ -1,0 +1,121 @@
+"""The change report: as rows for programs, and in the words of those who import us."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve
+
+from tooling.compare import LEVELS, Level, Row, compare, differences, is_request
+from tooling.new_schema import is_attribute_name
+from tooling.schema import Document
+from tooling.wire import FILTER, Wire, read_wire
+
+_HEADINGS: dict[Level, str] = {
+    "breaking": "What breaks",
+    "service": "Terms of the service",
+    "compatible": "What is new or looser",
+    "docs": "Only in the documentation",
+}
+_FIELDS = "query fields["
+_SERVICE = {
+    "path": "The client asks there by itself.",
+    "media type": "The client reads both.",
+    "rate limit": "The limiter starts from the tightest limits of all kept revisions.",
+    "scopes": "Check that your key or token has them.",
+}
+
+
+def changes_between(older: Document, newer: Document) -> tuple[Row, ...]:
+    """How one fragment differs from another for those who import us; words left aside."""
+    rows = compare(read_wire(older), read_wire(newer))
+    return tuple(row for row in rows if row.level != "docs")
+
+
+def report(old: Wire, new: Wire, questions: Mapping[str, str], *, fragment: str) -> tuple[Row, ...]:
+    """The rows of a bump: what changed, what to decide, and what to word better in `fragment`."""
+    rows = []
+    open_questions = dict(questions)
+    for row in compare(old, new):
+        question = open_questions.pop(row.where, None) if row.level != "docs" else None
+        rows.append(evolve(row, what=f"{row.what} To decide: {question}.") if question else row)
+    rows += [
+        Row("breaking", where, f"{where} goes with what is gone. To decide: {question}.")
+        for where, question in open_questions.items()
+    ]
+    rows += [
+        Row("docs", one.where, f"{one.where} has a generated description; word it in {fragment}.")
+        for one in differences(old, new)
+        if one.fact == "present" and one.new and _is_described(one.where)
+    ]
+    return tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
+
+
+def _is_described(where: str) -> bool:
+    return not where.startswith(f"{FILTER}.") and (
+        is_request(where) or is_attribute_name(where.rpartition(".")[2]) or where.isdecimal()
+    )
+
+
+def as_json(rows: Iterable[Row]) -> str:
+    """A list of `{"level", "where", "what"}`."""
+    return (
+        json.dumps(
+            [{"level": row.level, "where": row.where, "what": row.what} for row in rows],
+            indent=2,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """The report for a terminal and for the changelog (Markdown), gravest first."""
+    parts = []
+    for level in LEVELS:
+        lines = [f"- {in_python(row)}" for row in rows if row.level == level]
+        if lines:
+            parts.append(f"### {_HEADINGS[level]}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) or "Nothing changes."
+
+
+def in_python(row: Row) -> str:
+    """The row for those who write Python, with the place on the wire where the two differ."""
+    name = python_name(row.where)
+    if row.where == "200.data[].attributes.job_id" and row.level == "breaking":
+        return "`job.attributes.job_id` is gone; use `job_id(job)`, which reads every revision."
+    if row.where == "200.data[].id" and row.level == "compatible":
+        return "`job.id` is new; `job_id(job)` reads it, and `attributes.job_id` of old revisions."
+    if row.level == "service":
+        return f"{row.what} {_SERVICE.get(row.where, '')}".rstrip()
+    if name is None:
+        return row.what
+    rest = row.what.replace(row.where, f"`{name}`", 1).replace(row.where, name)
+    return rest if name == row.where else f"{rest} (`{row.where}`)"
+
+
+def python_name(where: str) -> str | None:
+    """What a place on the wire is called by those who import us, None when they never see it."""
+    if where.startswith(_FIELDS):
+        return "fields="
+    if where == FILTER or where.startswith(f"{FILTER}."):
+        return "status="
+    if where == "query page[cursor]":
+        return "cursor="
+    for root, name in (
+        ("200.data[]", "job"),
+        ("200", "JobPage"),
+        ("4XX", "error"),
+        ("5XX", "error"),
+    ):
+        rest = where.removeprefix(root)
+        if where == root or (rest != where and rest[0] in ".["):
+            return f"{name}{rest}"
+    return None
+
+
+def changelog(text: str, entry: str) -> str:
+    """The changelog with `entry` as its newest, which is its first."""
+    head, mark, older = text.partition("\n## ")
+    return f"{head.rstrip()}\n\n{entry.rstrip()}\n" + (f"\n## {older}" if mark else "")

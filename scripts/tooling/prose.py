@@ -1,0 +1,96 @@
+"""Words and values in sentences, and how the words of two documents differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import takewhile
+
+from tooling.schema import Fact
+from tooling.wire import FILTER, Wire
+
+_WORDS_AT_MOST = 90
+
+
+def changed_words(old: Wire, new: Wire) -> Iterator[tuple[str, str]]:
+    """Each place whose words differ, and a sentence on how."""
+    for where, after in new.places.items():
+        before = old.places.get(where)
+        if before is None:
+            continue
+        changes = [
+            _change(key, was, now)
+            for key in unique([*before.docs, *after.docs])
+            for was, now in [[_own(docs.get(key), old, new) for docs in (before.docs, after.docs)]]
+            if was != now
+        ]
+        if where == FILTER and lists_filters(old) != lists_filters(new):
+            changes.append(_filter_table(old, new))
+        if changes:
+            yield where, f"{where}: {'; '.join(changes)}."
+
+
+def lists_filters(wire: Wire) -> bool:
+    """Whether the document has a table of what can be filtered."""
+    return any(place.parent == FILTER for place in wire.places.values())
+
+
+def _filter_table(old: Wire, new: Wire) -> str:
+    came = lists_filters(new)
+    said = ", ".join(
+        f"{where.removeprefix(f'{FILTER}.')} ({plain(place.facts['operators'])})"
+        for where, place in (new if came else old).places.items()
+        if place.parent == FILTER
+    )
+    return f"the table of what can be filtered {'is new' if came else 'is gone'}: {said}"
+
+
+def _own(value: Fact, *wires: Wire) -> Fact:
+    """Words less what they only repeat: dates, limits and scopes of either document."""
+    if not isinstance(value, str):
+        return value
+    for wire in wires:
+        if wire.revision:
+            value = value.replace(wire.revision, "<revision>")
+        for where in ("rate limit", "scopes"):
+            for fact, said in wire.places[where].facts.items():
+                for one in said if isinstance(said, tuple) else (said,):
+                    value = value.replace(f"`{one}`", f"<{fact}>")
+    return value
+
+
+def _change(key: str, was: Fact, now: Fact) -> str:
+    if was is None:
+        return f"{key} is new: {words(now)}"
+    if now is None:
+        return f"{key} is gone: {words(was)}"
+    if isinstance(was, str) and isinstance(now, str):
+        was, now = _less_common_start(was, now)
+    return f"{key} was {words(was)}, is {words(now)}"
+
+
+def _less_common_start(was: str, now: str) -> tuple[str, str]:
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(was, now, strict=False)))
+    start = was.rfind(" ", 0, max(same - 20, 0))
+    return (was, now) if start <= 0 else (f"...{was[start:]}", f"...{now[start:]}")
+
+
+def words(value: Fact) -> str:
+    """A value for a sentence: quoted when it is text, and cut when it is long."""
+    text = " ".join(plain(value).split())
+    if len(text) > _WORDS_AT_MOST:
+        text = f"{text[: _WORDS_AT_MOST - 3]}..."
+    return f'"{text}"' if isinstance(value, str) else text
+
+
+def plain(value: Fact) -> str:
+    """A value as it would be written: several joined by commas, pairs by a space."""
+    if isinstance(value, tuple):
+        return ", ".join(
+            " ".join(map(plain, one)) if isinstance(one, tuple) else plain(one) for one in value
+        )
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def unique(names: list[str]) -> list[str]:
+    """The names, each once, in the order of their first appearance."""
+    return list(dict.fromkeys(names))

@@ -1,0 +1,275 @@
+"""JSON schemas of OpenAPI 3.0 and 3.1, resolved until only what goes over the wire is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from attrs import evolve, frozen
+
+Fact: TypeAlias = "str | bool | int | float | tuple[Fact, ...] | None"
+Document: TypeAlias = Mapping[str, Any]
+
+BOUNDS = (
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+)
+DOCS = ("title", "description", "example", "examples", "default")
+
+
+class DocumentError(Exception):
+    """A document that cannot be read as OpenAPI; the message is one line that says where."""
+
+
+@frozen
+class Schema:
+    """One schema with nothing left to look up.
+
+    `type` is the JSON type, several joined by ` | `, `any` when nothing is said. `enum` is None
+    when every value is allowed; `closed` says that no other value than these is. `source` is the
+    reference it was found through. A schema that contains itself is not unfolded a second time:
+    there `repeats` is that reference.
+    """
+
+    type: str = "any"
+    format: str | None = None
+    nullable: bool = False
+    enum: tuple[Fact, ...] | None = None
+    closed: bool = True
+    bounds: tuple[Fact, ...] = ()
+    properties: Mapping[str, Schema] = {}
+    required: frozenset[str] = frozenset()
+    items: Schema | None = None
+    values: Schema | None = None
+    source: str | None = None
+    repeats: str | None = None
+    docs: Mapping[str, Fact] = {}
+
+
+def dereference(document: Document, part: Any, where: str) -> dict[str, Any]:
+    """`part` with its `$ref`, if it has one, followed; keys beside the `$ref` win.
+
+    Raises:
+        DocumentError: the reference leads nowhere, in a circle, or out of the document.
+    """
+    seen: list[str] = []
+    beside: dict[str, Any] = {}
+    while isinstance(part, Mapping) and "$ref" in part:
+        reference = part["$ref"]
+        if reference in seen:
+            raise DocumentError(f"{where}: $ref {reference} leads back to itself")
+        seen.append(reference)
+        beside = {**{key: part[key] for key in part if key != "$ref"}, **beside}
+        part = lookup(document, reference, where)
+    if not isinstance(part, Mapping):
+        raise DocumentError(f"{where}: expected an object, found {_short(part)}")
+    return {**part, **beside}
+
+
+def lookup(document: Document, reference: Any, where: str) -> Any:
+    """What a local reference such as `#/components/schemas/Job` points to."""
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        raise DocumentError(f"{where}: $ref {reference!r} does not lead into this document")
+    found: Any = document
+    for step in reference[2:].split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(found, Mapping) or key not in found:
+            raise DocumentError(f"{where}: $ref {reference} leads nowhere")
+        found = found[key]
+    return found
+
+
+def resolve(document: Document, raw: Any, where: str, path: tuple[str, ...] = ()) -> Schema:
+    """The schema `raw`, resolved.
+
+    Args:
+        where: place of the schema, for error messages.
+        path: references that are being unfolded on the way here.
+    """
+    if isinstance(raw, bool):
+        return Schema()
+    if not isinstance(raw, Mapping):
+        raise DocumentError(f"{where}: expected a schema, found {_short(raw)}")
+    own = _own(document, {key: raw[key] for key in raw if key != "$ref"}, where, path)
+    parts = [resolve(document, one, where, path) for one in _list(raw, "allOf", where)]
+    if "$ref" in raw:
+        parts.insert(0, _follow(document, raw["$ref"], where, path))
+    whole = own
+    for part in reversed(parts):
+        whole = _both(part, whole)
+    for keyword in ("anyOf", "oneOf"):
+        choices = [resolve(document, one, where, path) for one in _list(raw, keyword, where)]
+        if choices:
+            whole = _both(_either(choices), whole)
+    return whole
+
+
+def _follow(document: Document, reference: Any, where: str, path: tuple[str, ...]) -> Schema:
+    target = lookup(document, reference, where)
+    if reference in path:
+        kind = target.get("type") if isinstance(target, Mapping) else None
+        return Schema(type=kind if isinstance(kind, str) else "object", repeats=reference)
+    return evolve(resolve(document, target, where, (*path, reference)), source=reference)
+
+
+def _own(document: Document, raw: Document, where: str, path: tuple[str, ...]) -> Schema:
+    properties = _mapping(raw, "properties", where)
+    types, nullable = _types(raw, where)
+    enum = _enum(raw, where)
+    if enum is not None and None in enum:
+        nullable, enum = True, tuple(value for value in enum if value is not None)
+    additional = raw.get("additionalProperties")
+    return Schema(
+        type=types,
+        format=raw.get("format"),
+        nullable=nullable,
+        enum=enum,
+        bounds=tuple((key, freeze(raw[key])) for key in sorted(BOUNDS) if key in raw),
+        properties={
+            name: resolve(document, part, f"{where}.{name}", path)
+            for name, part in properties.items()
+        },
+        required=frozenset(_list(raw, "required", where)),
+        items=resolve(document, raw["items"], f"{where}[]", path) if "items" in raw else None,
+        # False and {} say nothing about the wire: unknown fields may come at any time.
+        values=(
+            resolve(document, additional, f"{where}.*", path)
+            if isinstance(additional, Mapping) and additional
+            else None
+        ),
+        docs={key: freeze(raw[key]) for key in DOCS if key in raw},
+    )
+
+
+def _types(raw: Document, where: str) -> tuple[str, bool]:
+    said = raw.get("type", ())
+    types = [said] if isinstance(said, str) else said
+    if not isinstance(types, Sequence) or not all(isinstance(one, str) for one in types):
+        raise DocumentError(f"{where}: type {_short(said)} is neither a name nor a list of names")
+    nullable = bool(raw.get("nullable")) or "null" in types
+    names = sorted(one for one in types if one != "null")
+    if not names:
+        names = ["null"] if "null" in types else [_implied_type(raw)]
+    return " | ".join(names), nullable
+
+
+def _implied_type(raw: Document) -> str:
+    if "properties" in raw or "required" in raw:
+        return "object"
+    if "items" in raw:
+        return "array"
+    values = [*raw.get("enum", ()), *([raw["const"]] if "const" in raw else ())]
+    if values and all(isinstance(value, str) for value in values):
+        return "string"
+    return "any"
+
+
+def _enum(raw: Document, where: str) -> tuple[Fact, ...] | None:
+    if "const" in raw:
+        return (freeze(raw["const"]),)
+    if "enum" not in raw:
+        return None
+    return tuple(sorted({freeze(value) for value in _list(raw, "enum", where)}, key=repr))
+
+
+def _both(part: Schema, outer: Schema) -> Schema:
+    """allOf: everything `part` says holds as well; where both speak, `outer` is the nearer."""
+    return Schema(
+        type=part.type if outer.type == "any" else outer.type,
+        format=outer.format or part.format,
+        nullable=outer.nullable or part.nullable,
+        enum=part.enum if outer.enum is None else outer.enum,
+        closed=part.closed and outer.closed,
+        bounds=tuple(sorted({**dict(_pairs(part.bounds)), **dict(_pairs(outer.bounds))}.items())),
+        properties={
+            **part.properties,
+            **{
+                name: _both(part.properties[name], schema) if name in part.properties else schema
+                for name, schema in outer.properties.items()
+            },
+        },
+        required=part.required | outer.required,
+        items=outer.items or part.items,
+        values=outer.values or part.values,
+        source=outer.source or part.source,
+        repeats=outer.repeats or part.repeats,
+        docs={**part.docs, **outer.docs},
+    )
+
+
+def _either(choices: Sequence[Schema]) -> Schema:
+    """anyOf, oneOf: what a value of any of the choices may look like."""
+    nullable = any(choice.nullable or choice.type == "null" for choice in choices)
+    real = [choice for choice in choices if choice.type != "null"]
+    if len(real) == 1:
+        return evolve(real[0], nullable=nullable)
+    if not real:
+        return Schema(type="null", nullable=True)
+    enums = [choice.enum for choice in real if choice.enum is not None]
+    names = {name for choice in real for name in choice.properties}
+    items = [choice.items for choice in real if choice.items is not None]
+    values = [choice.values for choice in real if choice.values is not None]
+    types = {kind for choice in real for kind in choice.type.split(" | ")}
+    formats = {choice.format for choice in real}
+    return Schema(
+        type="any" if "any" in types else " | ".join(sorted(types)),
+        format=formats.pop() if len(formats) == 1 else None,
+        nullable=nullable,
+        enum=tuple(sorted({one for enum in enums for one in enum}, key=repr)) if enums else None,
+        # An enum beside a choice that takes anything is open: known values, none excluded.
+        closed=len(enums) == len(real) and all(choice.closed for choice in real),
+        properties={
+            name: _one_or_either([c.properties[name] for c in real if name in c.properties])
+            for name in sorted(names)
+        },
+        required=frozenset.intersection(*(choice.required for choice in real)),
+        items=_one_or_either(items) if items else None,
+        values=_one_or_either(values) if values else None,
+    )
+
+
+def _one_or_either(choices: Sequence[Schema]) -> Schema:
+    return choices[0] if len(choices) == 1 else _either(choices)
+
+
+def freeze(value: Any) -> Fact:
+    """A JSON or YAML value as something that compares and hashes."""
+    if isinstance(value, Mapping):
+        return tuple((str(key), freeze(value[key])) for key in sorted(value, key=str))
+    if isinstance(value, list | tuple):
+        return tuple(freeze(one) for one in value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)
+
+
+def _pairs(bounds: tuple[Fact, ...]) -> list[tuple[str, Fact]]:
+    return [(str(pair[0]), pair[1]) for pair in bounds if isinstance(pair, tuple)]
+
+
+def _list(raw: Document, key: str, where: str) -> list[Any]:
+    value = raw.get(key, [])
+    if not isinstance(value, list):
+        raise DocumentError(f"{where}: {key} is {_short(value)}, expected a list")
+    return value
+
+
+def _mapping(raw: Document, key: str, where: str) -> Document:
+    value = raw.get(key, {})
+    if not isinstance(value, Mapping):
+        raise DocumentError(f"{where}: {key} is {_short(value)}, expected an object")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,183 @@
+"""Changes the repository as a whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+# What bump and retire write.
+WRITTEN = ("spec", "generated", "tests/cassettes", "CHANGELOG.md")
+_COPIED = (*WRITTEN, "overlay", "scripts", "pyproject.toml")
+_NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache")
+
+
+class TreeError(Exception):
+    """The tree is not in a state to work on; the message says what to do."""
+
+
+@contextmanager
+def all_or_nothing(root: Path) -> Iterator[Path]:
+    """A copy of the repository to work in; what changed in it moves into place at the end.
+
+    Until then nothing at `root` is touched, so an exception, Ctrl-C or SIGTERM leaves it as it was.
+
+    Raises:
+        TreeError: there are uncommitted changes in the places that would be written.
+    """
+    _refuse_dirt(root)
+    with _termination_raises(), tempfile.TemporaryDirectory(prefix="revision-") as scratch:
+        copy = Path(scratch) / "repository"
+        for name in _COPIED:
+            _copy(root / name, copy / name)
+        if (root / ".venv").exists():
+            (copy / ".venv").symlink_to((root / ".venv").resolve(), target_is_directory=True)
+        yield copy
+        _install(copy, root, Path(scratch) / "before")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_NOT_COPIED)
+    elif source.exists():
+        shutil.copy2(source, target)
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _install(copy: Path, root: Path, before: Path) -> None:
+    old, new = _files(root), _files(copy)
+    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    for name in changed:
+        if name in old:
+            _copy(root / name, before / name)
+    with _interrupts_wait():
+        try:
+            for name in changed:
+                _move(copy / name, root / name)
+        except OSError:
+            for name in changed:
+                _move(before / name, root / name)
+            raise
+        _remember(root, {name: new.get(name) for name in changed})
+
+
+def _move(source: Path, target: Path) -> None:
+    if not source.exists():
+        target.unlink(missing_ok=True)
+        _remove_if_empty(target.parent)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.new")
+    shutil.copy2(source, beside)
+    beside.replace(target)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    while folder.is_dir() and all(child.name == "__pycache__" for child in folder.iterdir()):
+        shutil.rmtree(folder)
+        folder = folder.parent
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Moving files takes milliseconds; half of them moved would be worse than waiting."""
+    waiting = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, signal.SIG_IGN) for one in waiting]
+    try:
+        yield
+    finally:
+        for one, handler in zip(waiting, before, strict=True):
+            signal.signal(one, handler)
+
+
+def _files(root: Path) -> dict[str, str]:
+    found = {}
+    for name in WRITTEN:
+        top = root / name
+        for file in [top] if top.is_file() else top.rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                found[file.relative_to(root).as_posix()] = _digest(file)
+    return found
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# Dirt -------------------------------------------------------------------------------------------
+# What an earlier bump or retirement has written and nobody has committed yet is no dirt: a move
+# along several revisions can be one commit. So it is remembered, in git's own folder.
+
+
+def _refuse_dirt(root: Path) -> None:
+    changed = _git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", *WRITTEN)
+    if changed is None:
+        return
+    remembered = _remembered(root)
+    dirt = []
+    for name in (line[3:] for line in changed.split("\0") if line):
+        file = root / name
+        now = _digest(file) if file.is_file() else None
+        if name not in remembered or remembered[name] != now:
+            dirt.append(name)
+    if dirt:
+        listed = "\n".join(f"  {name}" for name in dirt[:10])
+        more = f"\n  and {len(dirt) - 10} more" if len(dirt) > 10 else ""
+        raise TreeError(
+            f"there are uncommitted changes where this writes; commit or undo them first:\n"
+            f"{listed}{more}"
+        )
+
+
+def _remember(root: Path, written: dict[str, str | None]) -> None:
+    file = _memory(root)
+    if file is not None:
+        file.write_text(json.dumps({**_remembered(root), **written}), encoding="utf-8")
+
+
+def _remembered(root: Path) -> dict[str, str | None]:
+    file = _memory(root)
+    if file is None or not file.exists():
+        return {}
+    try:
+        found = json.loads(file.read_bytes())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _memory(root: Path) -> Path | None:
+    told = _git(root, "rev-parse", "--git-path", "written-by-bump.json")
+    return None if told is None else root / told.strip()
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git says, None where there is no git or no repository of its own at `root`."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout

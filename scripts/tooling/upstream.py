@@ -1,0 +1,102 @@
+"""Reads the owner's documents: from a file, or from the owner's repository."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tooling.schema import DocumentError
+from tooling.wire import Wire, find_operation, read_wire
+
+_TIMEOUT_SECONDS = 30.0
+_BYTES_AT_MOST = 100 * 1024 * 1024
+
+
+def published(revision: str) -> str:
+    """Address of the document of a revision; the owner keeps one branch for each."""
+    return f"https://raw.githubusercontent.com/klaviyo/openapi/{revision}/openapi/stable.json"
+
+
+def load(source: str) -> dict[str, Any]:
+    """The document at a path or an http(s) address, cut to the operation.
+
+    Raises:
+        DocumentError: it cannot be had, or is no OpenAPI document with our operation. One line.
+    """
+    content = _fetched(source) if source.startswith(("http://", "https://")) else _read(source)
+    document = _parsed(content, source)
+    try:
+        path, item = find_operation(document)
+        wire(document)
+    except DocumentError as error:
+        raise DocumentError(f"{source}: {error}") from None
+    return {**document, "paths": {path: item}}
+
+
+def wire(document: dict[str, Any]) -> Wire:
+    """The wire model of a document from outside, whatever shape its parts are in.
+
+    Raises:
+        DocumentError: the document cannot be read.
+    """
+    try:
+        return read_wire(document)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(f"not in the shape of OpenAPI: {error!r}") from error
+
+
+def _read(source: str) -> bytes:
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise DocumentError(f"{source}: cannot be read: {error.strerror}") from error
+
+
+def _fetched(address: str) -> bytes:
+    try:
+        with httpx.stream("GET", address, timeout=_TIMEOUT_SECONDS) as response:
+            if response.status_code != httpx.codes.OK:
+                raise DocumentError(
+                    f"{address}: answered {response.status_code}; does that revision exist?"
+                )
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _BYTES_AT_MOST:
+                    raise DocumentError(f"{address}: is larger than {_BYTES_AT_MOST} bytes")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DocumentError(
+            f"{address}: cannot be fetched: {error or type(error).__name__}; "
+            "download it where there is a network and pass the file"
+        ) from error
+    return bytes(content)
+
+
+def _parsed(content: bytes, source: str) -> dict[str, Any]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DocumentError(f"{source}: is no text") from None
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        if text.lstrip().startswith(("{", "[")) or not text.strip():
+            raise DocumentError(f"{source}: is no JSON: {error}") from None
+        document = _yaml(text, source)
+    if not isinstance(document, dict):
+        raise DocumentError(f"{source}: is no OpenAPI document, but {type(document).__name__}")
+    return document
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return YAML(typ="safe").load(io.StringIO(text))
+    except YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise DocumentError(f"{source}: is neither JSON nor YAML: {first}") from None

@@ -1,0 +1,279 @@
+"""An OpenAPI operation as it goes over the wire: a flat mapping from places to facts.
+
+A place is named the way people speak of it: `200.data[].attributes.job_id`, `query filter`,
+`rate limit`. What components are called, how they are put together and in which order things stand
+makes no difference here, so two documents can be compared whoever wrote them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+from attrs import frozen
+
+from tooling.schema import Document, DocumentError, Fact, Schema, dereference, freeze, resolve
+
+PATH = "/api/catalog-variant-bulk-create-jobs"
+# The owner has renamed the operation and keeps the older names as aliases.
+OPERATION_NAMES = frozenset(
+    {
+        "get_create_variants_jobs",
+        "get_bulk_create_variants_jobs",
+        "get_catalog_variant_bulk_create_jobs",
+    }
+)
+FILTER = "query filter"
+REVISION = "header revision"
+
+Kind: TypeAlias = Literal["answer", "request", "service", "operation"]
+
+
+@frozen
+class Place:
+    """What is known of one place.
+
+    Attributes:
+        kind: `answer` for what we receive, `request` for what we send, `service` for terms of the
+            service, `operation` for what only people read.
+        parent: the place it stands or falls with, if any.
+        facts: what code can notice, by name of the fact.
+        docs: what only readers notice, by name.
+    """
+
+    kind: Kind
+    facts: Mapping[str, Fact]
+    docs: Mapping[str, Fact] = {}
+    parent: str | None = None
+
+
+@frozen
+class Wire:
+    """One operation. `revision` is what the document says of itself, or an empty string."""
+
+    revision: str
+    places: Mapping[str, Place]
+
+
+def read_wire(document: Document) -> Wire:
+    """The wire model of the document's one operation that concerns us.
+
+    Raises:
+        DocumentError: the document is no OpenAPI, lacks the operation, or contradicts itself.
+    """
+    path, item = find_operation(document)
+    operation = dereference(document, item["get"], f"paths.{path}.get")
+    shared = item.get("parameters", [])
+    places: dict[str, Place] = {}
+    for raw in [*shared, *operation.get("parameters", [])]:
+        places.update(_parameter(document, raw))
+    if "requestBody" in operation:
+        places.update(_request_body(document, operation["requestBody"]))
+    if FILTER in places:
+        places.update(_filters(operation.get("x-klaviyo-filters") or {}))
+    media_types = {}
+    responses = operation.get("responses")
+    if not isinstance(responses, Mapping) or not responses:
+        raise DocumentError(f"{path}: the operation describes no responses")
+    for status, raw in responses.items():
+        response = dereference(document, raw, f"responses.{status}")
+        content = response.get("content") or {}
+        if content:
+            media_types[str(status)] = tuple(sorted(content))
+        places.update(_response(document, str(status), response))
+    places.update(_service(document, path, operation, media_types))
+    places["operation"] = Place("operation", {}, _operation_docs(operation))
+    return Wire(_revision(document), places)
+
+
+def find_operation(document: Document) -> tuple[str, dict[str, Any]]:
+    """Path and path item, found by the path, or by the operation's names should it have moved."""
+    paths = document.get("paths") if isinstance(document, Mapping) else None
+    if not isinstance(paths, Mapping) or "openapi" not in document:
+        raise DocumentError("this is no OpenAPI document: it lacks openapi or paths")
+    for path, item in paths.items():
+        if str(path).rstrip("/") == PATH and isinstance(item, Mapping) and "get" in item:
+            return str(path), dict(item)
+    for path, item in paths.items():
+        operation = item.get("get") if isinstance(item, Mapping) else None
+        if isinstance(operation, Mapping) and _names(operation) & OPERATION_NAMES:
+            return str(path), dict(item)
+    raise DocumentError(f"the document has no GET {PATH} among its {len(paths)} paths")
+
+
+def _names(operation: Mapping[str, Any]) -> set[str]:
+    aliases = operation.get("x-klaviyo-operation-aliases") or []
+    return {str(operation.get("operationId")), *map(str, aliases)}
+
+
+def _parameter(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
+    parameter = dereference(document, raw, "parameters")
+    try:
+        where = f"{parameter['in']} {parameter['name']}"
+    except KeyError as error:
+        raise DocumentError(f"a parameter lacks {error}") from None
+    schema = resolve(document, parameter.get("schema", {}), where)
+    style = parameter.get("style", "form" if parameter["in"] in ("query", "cookie") else "simple")
+    one = schema.items or schema
+    compound = one is not schema or bool(schema.properties)
+    facts: dict[str, Fact] = {
+        "required": bool(parameter.get("required", False)),
+        "type": f"array of {one.type}" if schema.items else schema.type,
+        "format": one.format,
+        "nullable": schema.nullable,
+        "enum": one.enum,
+        "bounds": schema.bounds if one is schema else (*schema.bounds, *one.bounds),
+        "style": style,
+        # Makes no difference to a single value.
+        "explode": bool(parameter.get("explode", style == "form")) if compound else None,
+        # The revision's default is the document's own date, which is no finding.
+        "default": None if where == REVISION else schema.docs.get("default"),
+    }
+    yield where, Place("request", facts, _docs(schema, parameter, without="default"))
+    for name, child in schema.properties.items():
+        yield from _body(f"{where}.{name}", child, name in schema.required, where, "request", {})
+
+
+def _request_body(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
+    body = dereference(document, raw, "request body")
+    content = body.get("content") or {}
+    facts: dict[str, Fact] = {
+        "required": bool(body.get("required", False)),
+        "media types": tuple(sorted(content)),
+    }
+    yield "request body", Place("request", facts)
+
+
+def _response(document: Document, status: str, raw: dict[str, Any]) -> Iterator[tuple[str, Place]]:
+    content = raw.get("content") or {}
+    media_type = next((name for name in content if "json" in name), next(iter(content), None))
+    if media_type is None:
+        yield status, Place("answer", {"type": "nothing"})
+    else:
+        body = resolve(document, content[media_type].get("schema", {}), status)
+        yield from _body(status, body, None, None, "answer", {})
+    for name, header in (raw.get("headers") or {}).items():
+        where = f"{status} header {name}"
+        schema = resolve(document, dereference(document, header, where).get("schema", {}), where)
+        yield from _body(where, schema, None, status, "answer", {})
+
+
+def _body(
+    where: str,
+    schema: Schema,
+    required: bool | None,
+    parent: str | None,
+    kind: Kind,
+    entered: Mapping[str, str],
+) -> Iterator[tuple[str, Place]]:
+    facts: dict[str, Fact] = {
+        "type": schema.type,
+        "format": schema.format,
+        "nullable": schema.nullable and schema.type != "any",
+        "required": required,
+        "enum": schema.enum,
+        "closed": None if schema.enum is None else schema.closed,
+        "bounds": schema.bounds,
+        "repeats": None if schema.repeats is None else entered.get(schema.repeats, "itself"),
+    }
+    yield where, Place(kind, facts, _docs(schema), parent)
+    if schema.source:
+        entered = {**entered, schema.source: where}
+    for name, child in schema.properties.items():
+        inside = name in schema.required
+        yield from _body(f"{where}.{name}", child, inside, where, kind, entered)
+    if schema.items:
+        yield from _body(f"{where}[]", schema.items, None, where, kind, entered)
+    if schema.values:
+        yield from _body(f"{where}.*", schema.values, None, where, kind, entered)
+
+
+def _docs(
+    schema: Schema, beside: Mapping[str, Any] | None = None, without: str = ""
+) -> dict[str, Fact]:
+    docs = {key: value for key, value in schema.docs.items() if key != without}
+    for key in ("description", "example"):
+        if beside and beside.get(key):
+            docs[key] = freeze(beside[key])
+    return {key: value for key, value in docs.items() if value not in ("", None)}
+
+
+def _service(
+    document: Document,
+    path: str,
+    operation: Mapping[str, Any],
+    media_types: Mapping[str, tuple[str, ...]],
+) -> Iterator[tuple[str, Place]]:
+    limits = operation.get("x-klaviyo-ratelimit") or {}
+    if not isinstance(limits, Mapping):
+        raise DocumentError(f"{path}: x-klaviyo-ratelimit is no object")
+    servers = document.get("servers") or []
+    yield "path", Place("service", {"path": path})
+    yield "media type", Place("service", media_types)
+    yield "rate limit", Place("service", {str(key): freeze(one) for key, one in limits.items()})
+    yield "scopes", Place("service", {"scopes": _words(operation, "x-klaviyo-scopes")})
+    yield "server", Place("service", {"url": freeze([one.get("url") for one in servers])})
+    yield "authentication", Place("service", {"schemes": _schemes(document, operation)})
+    lifecycle = {
+        "deprecated": bool(operation.get("deprecated", False)),
+        "pre-release": _stage(operation.get("x-klaviyo-pre-release")),
+    }
+    yield "lifecycle", Place("service", lifecycle)
+
+
+def _filters(table: Any) -> Iterator[tuple[str, Place]]:
+    if not isinstance(table, Mapping):
+        raise DocumentError("x-klaviyo-filters is no object")
+    for field, rule in table.items():
+        operators = {
+            str(operator)
+            for listed in (rule.get("operators") or {}).values()
+            for operator in (listed or [])
+        }
+        value = rule.get("value") or {}
+        enum = value.get("enum")
+        facts: dict[str, Fact] = {
+            "operators": tuple(sorted(operators)),
+            "type": freeze(value.get("type", "any")),
+            "enum": None if enum is None else tuple(sorted(map(str, enum))),
+        }
+        yield f"{FILTER}.{field}", Place("request", facts, parent=FILTER)
+
+
+def _schemes(document: Document, operation: Mapping[str, Any]) -> Fact:
+    asked = operation.get("security", document.get("security")) or []
+    known = (document.get("components") or {}).get("securitySchemes") or {}
+    schemes = {
+        " ".join(str(known.get(name, {}).get(key, "")) for key in ("type", "in", "name")).strip()
+        for choice in asked
+        for name in choice
+    }
+    return tuple(sorted(schemes))
+
+
+def _stage(said: Any) -> Fact:
+    return None if said in (None, "None", "") else str(said)
+
+
+def _words(operation: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    said = operation.get(key) or []
+    return tuple(sorted(map(str, [said] if isinstance(said, str) else said)))
+
+
+def _operation_docs(operation: Mapping[str, Any]) -> dict[str, Fact]:
+    docs: dict[str, Fact] = {
+        key: freeze(operation[key])
+        for key in ("operationId", "summary", "description", "tags")
+        if operation.get(key)
+    }
+    for key in ("x-klaviyo-operation-aliases", "x-klaviyo-subtag"):
+        if operation.get(key):
+            docs[key.removeprefix("x-klaviyo-")] = freeze(operation[key])
+    return docs
+
+
+def _revision(document: Document) -> str:
+    info = document.get("info")
+    version = str(info.get("version", "")) if isinstance(info, Mapping) else ""
+    return version if re.fullmatch(r"\d{4}-\d\d-\d\d(\.\w+)?", version) else ""

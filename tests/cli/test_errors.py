@@ -1,0 +1,81 @@
+"""`errors`: what went wrong with single variants, a row each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from klaviyo_variant_jobs import REVISIONS
+from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob
+
+if TYPE_CHECKING:
+    from cli.conftest import CommandLine
+
+WHOLE = {
+    "id": "e1",
+    "code": "invalid",
+    "title": "Invalid input.",
+    "detail": "The price is negative.",
+    "source": {"pointer": "/data/attributes/variants/data/3"},
+    "meta": {"external_id": "SKU-3"},
+}
+
+
+def with_errors(cli: CommandLine, *errors: Any) -> None:
+    cli.sandbox = Sandbox(
+        jobs=[
+            SandboxJob(id="fine", status="complete"),
+            SandboxJob(id="failed", status="complete", attributes={"errors": list(errors)}),
+        ],
+        clock=cli.clock,
+    )
+
+
+@pytest.mark.parametrize("date", [revision.date for revision in REVISIONS])
+def test_each_error_is_a_row_with_its_job(cli: CommandLine, date: str) -> None:
+    with_errors(cli, WHOLE, {**WHOLE, "detail": "The title is empty."})
+    result = cli("errors", "--revision", date, "--output", "ndjson")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first == {
+        "job": "failed",
+        "external_id": "SKU-3",
+        "pointer": "/data/attributes/variants/data/3",
+        "detail": "The price is negative.",
+    }
+    assert second["detail"] == "The title is empty."
+    assert "errors" in cli.sandbox.requests[0].query
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        ({"detail": "only this"}, "only this"),
+        ({"title": "a title"}, "a title"),
+        ({"code": "a_code", "meta": {}, "source": None}, "a_code"),
+        ({}, ""),
+        ("a string", "a string"),
+        ({"detail": {"en": "odd"}, "meta": [1], "source": "nowhere"}, '{"en":"odd"}'),
+    ],
+)
+def test_a_partial_or_odd_error_still_has_its_row(
+    cli: CommandLine, error: object, detail: str
+) -> None:
+    with_errors(cli, error)
+    (row,) = csv.DictReader(io.StringIO(cli("errors", "--output", "csv").stdout))
+    assert row == {"job": "failed", "external_id": "", "pointer": "", "detail": detail}
+
+
+def test_a_piped_table_of_errors_keeps_each_on_its_line(cli: CommandLine) -> None:
+    with_errors(cli, {**WHOLE, "detail": "long " * 60 + "end\nand more"})
+    heading, row = cli("errors").stdout.splitlines()
+    assert heading.split() == ["job", "external", "id", "pointer", "detail"]
+    assert row.endswith("end\\nand more")
+
+
+def test_markup_in_a_detail_is_shown_as_it_is(cli: CommandLine) -> None:
+    with_errors(cli, {"detail": "[red]not a colour[/red] :smile:"})
+    assert "[red]not a colour[/red] :smile:" in cli("errors").stdout

@@ -1,0 +1,310 @@
+"""`list`: what it asks for, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from klaviyo_variant_jobs import REVISIONS
+from klaviyo_variant_jobs.sandbox import Fault, Request, Response, Sandbox, SandboxJob
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+    from cli.conftest import CommandLine
+
+DATES = [revision.date for revision in REVISIONS]
+
+
+def ids(result: Result) -> list[str]:
+    return [json.loads(line)["id"] for line in result.stdout.splitlines()]
+
+
+def to_go_on(result: Result) -> list[str]:
+    """The arguments of the command that stderr tells to go on with."""
+    match = re.search(r"go on with: klaviyo-variant-jobs (.+)", result.stderr)
+    assert match is not None, result.stderr
+    return shlex.split(match[1])
+
+
+def test_every_job_is_one_line_of_json_in_the_order_of_the_api(cli: CommandLine) -> None:
+    result = cli("list", "--output", "ndjson")
+    assert result.exit_code == 0
+    assert ids(result) == [job.id for job in cli.sandbox.jobs]
+    assert result.stderr == ""
+
+
+def test_json_is_one_array_with_every_field_of_the_model(cli: CommandLine) -> None:
+    cli.sandbox = Sandbox(jobs=2, clock=cli.clock)
+    first, _ = json.loads(cli("list", "--output", "json").stdout)
+    assert {"type", "id", "attributes", "relationships", "links"} <= first.keys()
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", first["attributes"]["created_at"]
+    )
+
+
+def test_json_of_no_jobs_is_an_empty_array(cli: CommandLine) -> None:
+    cli.sandbox = Sandbox(jobs=0, clock=cli.clock)
+    result = cli("list", "--output", "json")
+    assert json.loads(result.stdout) == []
+    assert result.stderr == "no jobs\n"
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_csv_has_the_identifier_and_every_attribute_of_the_revision(
+    cli: CommandLine, date: str
+) -> None:
+    rows = list(
+        csv.DictReader(io.StringIO(cli("list", "--revision", date, "--output", "csv").stdout))
+    )
+    assert [row["id"] for row in rows] == [job.id for job in cli.sandbox.jobs]
+    known = next(r for r in REVISIONS if r.date == date)
+    assert set(rows[0]) == {"id", *known.fields} - {"job_id"}
+
+
+def test_csv_keeps_what_a_table_sums_up(cli: CommandLine) -> None:
+    cli.sandbox = Sandbox(
+        jobs=[SandboxJob(status="complete", errors=[{"detail": 'no "price", sorry'}])],
+        clock=cli.clock,
+    )
+    (row,) = csv.DictReader(io.StringIO(cli("list", "--output", "csv").stdout))
+    assert json.loads(row["errors"])[0]["detail"] == 'no "price", sorry'
+
+
+def test_a_piped_table_has_every_column_and_cuts_nothing(cli: CommandLine) -> None:
+    result = cli("list", env={"KLAVIYO_API_KEY": "pk_test", "COLUMNS": "40"})
+    heading, *rows = result.stdout.splitlines()
+    assert heading.split() == [
+        "id", "status", "done", "failed", "created", "errors", "completed", "expires",
+    ]  # fmt: skip
+    assert [row.split()[0] for row in rows] == [job.id for job in cli.sandbox.jobs]
+    assert "\x1b" not in result.stdout
+
+
+def test_fields_choose_the_columns_and_are_all_that_is_asked_for(cli: CommandLine) -> None:
+    result = cli("list", "--fields", "status, expires_at", "--limit", "1")
+    assert result.stdout.splitlines()[0].split() == ["id", "status", "expires"]
+    assert "status%2Cexpires_at" in cli.sandbox.requests[0].query
+
+
+def test_several_statuses_are_listed_in_lifecycle_order(cli: CommandLine) -> None:
+    result = cli("list", "--status", "complete", "--status", "processing", "--output", "ndjson")
+    statuses = [json.loads(line)["attributes"]["status"] for line in result.stdout.splitlines()]
+    assert list(dict.fromkeys(statuses)) == ["processing", "complete"]
+
+
+def test_limit_stops_before_another_page_is_asked_for(cli: CommandLine) -> None:
+    result = cli("list", "--limit", "100", "--output", "ndjson")
+    assert len(ids(result)) == 100
+    assert len(cli.sandbox.requests) == 1
+
+
+def test_the_key_comes_from_a_file_or_from_standard_input(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("\ufeffpk_file\n", encoding="utf-8")
+    assert cli("list", "--api-key-file", str(file), "--limit", "1").exit_code == 0
+    piped = cli("list", "--api-key-file", "-", "--limit", "1", input="pk_stdin\n")
+    assert piped.exit_code == 0
+    assert cli.sandbox.count(credential="pk_file") == 1
+    assert cli.sandbox.count(credential="pk_stdin") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--status", "done"], "queued, processing, complete, cancelled"),
+        (["--fields", "colour"], "completed_count"),
+        (["--fields", ","], "at least one field"),
+        (["--revision", "2020-01-01"], "2026-07-15"),
+        (["--resume", "kvj1.nonsense"], "not a checkpoint"),
+        (["--since", "when it rained"], "is no date"),
+        (["--limit", "0"], "--limit"),
+        (["--output", "xml"], "ndjson"),
+        (["--base-url", "http://example.com"], "plain http"),
+        (["--base-url", "http://localhost:1", "--sandbox"], "not both"),
+        (["--api-key", "pk_argument"], "No such option"),
+    ],
+)
+def test_a_wrong_command_line_exits_2_says_why_and_sends_nothing(
+    cli: CommandLine, arguments: list[str], said: str
+) -> None:
+    result = cli("list", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert cli.sandbox.requests == []
+
+
+def test_a_missing_key_is_a_wrong_command_line_and_says_where_keys_come_from(
+    cli: CommandLine,
+) -> None:
+    result = cli("list", env={"KLAVIYO_API_KEY": None})
+    assert result.exit_code == 2
+    for way in ("KLAVIYO_API_KEY", "--api-key-file", "--sandbox"):
+        assert way in result.stderr
+
+
+def test_a_key_that_cannot_be_sent_is_not_quoted(cli: CommandLine) -> None:
+    result = cli("list", env={"KLAVIYO_API_KEY": "pk_secret\x1bvalue"})
+    assert result.exit_code == 2
+    assert "secret" not in result.output
+
+
+def test_the_sandbox_needs_no_key_and_no_network(cli: CommandLine) -> None:
+    result = cli(
+        "list", "--sandbox", "--limit", "3", "--output", "ndjson", env={"KLAVIYO_API_KEY": None}
+    )
+    assert result.exit_code == 0
+    assert len(ids(result)) == 3
+    assert cli.sandbox.requests == []
+
+
+def test_an_error_of_the_api_exits_1_and_tells_how_to_go_on(cli: CommandLine) -> None:
+    cli.sandbox.fail_next(Fault(status=401))
+    result = cli("list", "--output", "ndjson")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: HTTP 401")
+    assert "checkpoint kvj1." in result.stderr
+
+
+def fail_on_page(cli: CommandLine, page: int, *, error: type[BaseException] | None = None) -> None:
+    """Refuse the request for that page of the next listing, or raise in the midst of it."""
+    handle = cli.sandbox.handle
+    requests = itertools.count(1)
+
+    def failing(request: Request) -> Response:
+        if next(requests) == page:
+            cli.sandbox.fail_next(403)
+            if error is not None:
+                raise error
+        return handle(request)
+
+    cli.sandbox.handle = failing  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("output", ["table", "csv", "json", "ndjson"])
+def test_what_came_before_a_failure_is_written_whole(cli: CommandLine, output: str) -> None:
+    asked = ("list", "--output", output, "--fields", "failed_count")
+    unhindered = cli(*asked, "--limit", "100")
+    fail_on_page(cli, 2)
+    broken = cli(*asked)
+    assert broken.exit_code == 1
+    assert broken.stdout == unhindered.stdout
+    assert "100 jobs written" in broken.stderr
+
+
+def test_the_command_to_go_on_with_gives_exactly_the_rest(cli: CommandLine) -> None:
+    asked = ("list", "--status", "complete", "--status", "queued", "--fields", "status")
+    whole = ids(cli(*asked, "--output", "ndjson"))
+    fail_on_page(cli, 3)
+    broken = cli(*asked, "--output", "ndjson")
+    assert broken.exit_code == 1
+    rest = cli(*to_go_on(broken))
+    assert rest.exit_code == 0
+    assert ids(broken) + ids(rest) == whole
+    assert 0 < len(ids(broken)) < len(whole)
+
+
+def test_ctrl_c_exits_130_and_tells_how_to_go_on(cli: CommandLine) -> None:
+    fail_on_page(cli, 2, error=KeyboardInterrupt)
+    stopped = cli("list", "--output", "ndjson")
+    assert stopped.exit_code == 130
+    assert stopped.stderr.startswith("interrupted\ncheckpoint kvj1.")
+    assert len(ids(stopped)) == 100
+
+
+def test_a_disk_that_is_full_is_an_error_with_a_checkpoint(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(document: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("klaviyo_variant_jobs.cli.output.json_line", full)
+    result = cli("list", "--output", "ndjson")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert "0 jobs written; go on with" in result.stderr
+
+
+def test_going_on_keeps_what_is_left_of_the_limit(cli: CommandLine) -> None:
+    fail_on_page(cli, 2)
+    broken = cli("list", "--limit", "120", "--output", "ndjson")
+    arguments = to_go_on(broken)
+    assert arguments[arguments.index("--limit") + 1] == "20"
+    assert len(ids(cli(*arguments))) == 20
+
+
+def test_going_on_names_no_key(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "the key"
+    file.write_text("pk_secret")
+    cli.sandbox.fail_next(403)
+    result = cli("list", "--api-key-file", str(file), "--since", "2020-01-01 12:00")
+    arguments = to_go_on(result)
+    assert arguments[arguments.index("--api-key-file") + 1] == str(file)
+    assert arguments[arguments.index("--since") + 1] == "2020-01-01T12:00:00+00:00"
+    assert "pk_secret" not in result.output
+
+
+def test_a_checkpoint_is_refused_for_another_filter(cli: CommandLine) -> None:
+    fail_on_page(cli, 2)
+    checkpoint = to_go_on(cli("list"))[-1]
+    result = cli("list", "--resume", checkpoint, "--status", "complete")
+    assert result.exit_code == 2
+    assert "the checkpoint was taken with status" in result.stderr
+
+
+def test_control_characters_of_the_api_never_reach_the_terminal(cli: CommandLine) -> None:
+    evil = "\x1b[2J\x9b31m\u202egnp.exe\x07"
+    cli.sandbox = Sandbox(
+        jobs=[SandboxJob(status=evil, errors=[{"detail": evil}], id=f"01{evil}")], clock=cli.clock
+    )
+    for command in (
+        ["list"],
+        ["list", "--output", "ndjson"],
+        ["list", "--output", "json"],
+        ["errors"],
+    ):
+        result = cli(*command)
+        assert result.exit_code == 0
+        assert result.stdout.replace("\n", "").isprintable(), command
+    (line,) = cli("list", "--output", "ndjson").stdout.splitlines()
+    assert json.loads(line)["attributes"]["status"] == evil
+
+
+def test_control_characters_in_an_error_of_the_api_do_not_either(cli: CommandLine) -> None:
+    body = json.dumps({"errors": [{"detail": "\x1b]0;owned\x07"}]}).encode()
+    cli.sandbox.fail_next(Fault(status=400, body=body))
+    result = cli("list")
+    assert "]0;owned" in result.stderr
+    assert result.stderr.replace("\n", "").isprintable()
+
+
+def test_what_the_library_warns_of_is_told_on_stderr(cli: CommandLine) -> None:
+    result = cli("list", "--revision", DATES[0], "--output", "ndjson")
+    assert result.exit_code == 0
+    assert "warning: " in result.stderr
+    assert DATES[0] in result.stderr
+
+
+def test_an_odd_page_is_listed_all_the_same(cli: CommandLine) -> None:
+    cli.sandbox = Sandbox(
+        jobs=[SandboxJob(attributes={"completed_at": {"at": 5}, "errors": {"none": True}})],
+        clock=cli.clock,
+    )
+    result = cli("list")
+    assert result.exit_code == 0
+    assert '{"at":5}' in result.stdout
+    assert "completed_at" in result.stderr
+
+
+def test_the_version_is_told(cli: CommandLine) -> None:
+    assert re.fullmatch(r"klaviyo-variant-jobs \d+\.\d+\.\d+\n", cli("--version").stdout)

@@ -1,0 +1,194 @@
+"""What only a process of its own shows: exit codes, signals, pipes, terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from klaviyo_variant_jobs.cli import main
+from klaviyo_variant_jobs.sandbox import Fault, Request, Response, Sandbox
+
+COMMAND = [sys.executable, "-m", "klaviyo_variant_jobs.cli"]
+ENVIRONMENT = {
+    **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
+    "KLAVIYO_API_KEY": "pk_test",
+}
+posix_only = pytest.mark.skipif(
+    os.name != "posix", reason="signals and terminals as POSIX has them"
+)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--version"], 0), (["list", "--status", "done", "--sandbox"], 2), (["nothing"], 2)],
+)
+def test_the_exit_code_tells_success_from_a_wrong_command_line(
+    arguments: list[str], code: int
+) -> None:
+    process = start(*arguments)
+    process.communicate()
+    assert process.returncode == code
+
+
+def test_an_error_of_the_api_exits_1() -> None:
+    sandbox = Sandbox(jobs=1)
+    sandbox.fail_next(Fault(status=401))
+    with sandbox.serve() as server:
+        process = start("list", "--base-url", server.base_url)
+        _, told = process.communicate()
+    assert process.returncode == 1
+    assert told.startswith("error: HTTP 401")
+
+
+@posix_only
+def test_a_closed_pipe_ends_the_listing_quietly() -> None:
+    process = start("list", "--sandbox", "--output", "ndjson")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        json.loads(process.stdout.readline())
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+class _Stalling(Sandbox):
+    """Has the client wait before its second page, until `stalls` is False."""
+
+    stalls = True
+
+    def __init__(self) -> None:
+        super().__init__(jobs=150)
+        self.asked_for_more = threading.Event()
+
+    def handle(self, request: Request) -> Response:
+        if self.stalls and "cursor" in request.query:
+            self.fail_next(Fault(status=429, retry_after=100))
+            self.asked_for_more.set()
+        return super().handle(request)
+
+
+@posix_only
+def test_ctrl_c_prints_a_checkpoint_that_loses_nothing() -> None:
+    sandbox = _Stalling()
+    with sandbox.serve() as server:
+        process = start("list", "--output", "ndjson", "--base-url", server.base_url)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process:
+            lines = [process.stdout.readline() for _ in range(100)]
+            # Between a row and the place after it a signal would have the row repeated.
+            assert sandbox.asked_for_more.wait(30)
+            process.send_signal(signal.SIGINT)
+            told = process.stderr.read()
+        assert process.returncode == 130
+        match = re.search(r"go on with: klaviyo-variant-jobs (.+)", told)
+        assert match is not None, told
+        sandbox.stalls = False
+        rest, _ = start(*shlex.split(match[1])).communicate()
+    listed = [json.loads(line)["id"] for line in lines + rest.splitlines()]
+    assert listed == [job.id for job in sandbox.jobs]
+
+
+@posix_only
+def test_the_sandbox_tells_its_url_first_and_ends_with_ctrl_c() -> None:
+    server = start("sandbox", "--jobs", "7")
+    assert server.stdout is not None
+    assert server.stderr is not None
+    with server:
+        url = server.stdout.readline().strip()
+        out, _ = start("list", "--output", "ndjson", "--base-url", url).communicate()
+        server.send_signal(signal.SIGINT)
+        told = server.stderr.read()
+    assert server.returncode == 0
+    assert len(out.splitlines()) == 7
+    assert f"list --base-url {url}" in told
+    assert "Traceback" not in told
+
+
+def shown_on_terminal(columns: int, **environment: str) -> str:
+    """What a terminal of that width gets to see."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    process = subprocess.Popen(
+        [*COMMAND, "list", "--sandbox", "--limit", "4", "--status", "complete"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**ENVIRONMENT, "TERM": "xterm-256color", **environment},
+    )
+    os.close(theirs)
+    pieces: list[bytes] = []
+    try:
+        while piece := os.read(ours, 65536):
+            pieces.append(piece)
+    except OSError:  # How Linux says that the other end was closed.
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    return b"".join(pieces).decode()
+
+
+@posix_only
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_everything_fits_a_terminal_of_any_width(columns: int) -> None:
+    shown = shown_on_terminal(columns)
+    table = shown.rpartition("\r\x1b[K")[2]
+    lines = [re.sub(r"\x1b\[[0-9;]*[mK]", "", line) for line in table.splitlines()]
+    rows = [line for line in lines if not line.startswith("no room for")]
+    assert max(map(len, rows)) <= columns
+    assert sum("complete" in row.split() for row in rows) == 4
+    assert ("no room for" in table) == (columns == 80)
+
+
+@posix_only
+def test_no_color_is_respected() -> None:
+    coloured = re.compile(r"\x1b\[[0-9;]*3\d")
+    assert coloured.search(shown_on_terminal(200))
+    assert not coloured.search(shown_on_terminal(200, NO_COLOR="1"))
+
+
+@pytest.mark.parametrize("library", ["click", "rich"])
+def test_without_the_extra_one_line_says_how_to_get_it(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == (
+        f"klaviyo-variant-jobs: the command line needs {library}, which is not installed; "
+        "get it with: pip install 'klaviyo-variant-jobs[cli]'"
+    )
+
+
+def test_the_entry_point_runs_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["klaviyo-variant-jobs", "--version"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("klaviyo-variant-jobs ")

@@ -1,0 +1,145 @@
+"""The line on a terminal's stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from klaviyo_variant_jobs.cli.listing import Asked, run
+from klaviyo_variant_jobs.cli.options import Surroundings
+from klaviyo_variant_jobs.cli.progress import Progress, WatchedClock
+from klaviyo_variant_jobs.cli.rows import job_layout
+from klaviyo_variant_jobs.sandbox import Delivery, Fault, Sandbox, VirtualClock
+
+if TYPE_CHECKING:
+    from cli.conftest import Attach, Terminal
+
+REQUEST = httpx.Request("GET", "https://a.klaviyo.com/")
+
+
+def listing(*, output: str, faults: tuple[Fault | int, ...]) -> None:
+    clock = VirtualClock()
+    sandbox = Sandbox(jobs=150, clock=clock)
+    sandbox.fail_next(*faults)
+    asked = Asked(
+        command="list",
+        api_key_file=None,
+        base_url="https://a.klaviyo.com",
+        sandbox=False,
+        revision="2026-07-15",
+        status=(),
+        fields=None,
+        since=None,
+        limit=None,
+        resume=None,
+        output=output,
+    )
+    run(asked, Surroundings(clock, sandbox.transport()), job_layout, lambda job: [job])
+
+
+def drawn(shown: Terminal) -> list[str]:
+    """The states of the progress line, in order."""
+    return re.findall(r"\r([^\r\x1b\n]+)\x1b\[K", shown.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+
+
+def test_pages_jobs_and_waits_are_counted_on_one_line(terminal: Attach) -> None:
+    shown = terminal()
+    listing(output="table", faults=(Fault(status=429, retry_after=12),))
+    states = drawn(shown)
+    assert states[0] == "0 pages, 0 jobs"
+    assert states[1:4] == [
+        "0 pages, 0 jobs, rate limited, 12 s",
+        "0 pages, 0 jobs, rate limited, 11 s",
+        "0 pages, 0 jobs, rate limited, 10 s",
+    ]
+    assert states[-1] == "2 pages, 100 jobs"
+
+
+def test_the_line_is_gone_before_the_table_is_written(terminal: Attach) -> None:
+    shown = terminal()
+    listing(output="table", faults=())
+    before, _, after = shown.getvalue().rpartition("\r\x1b[K")
+    assert "2 pages" in before
+    assert "pages" not in after
+    assert "status" in after
+
+
+def test_rows_on_the_same_terminal_do_not_run_into_the_line(terminal: Attach) -> None:
+    shown = terminal()
+    listing(output="ndjson", faults=())
+    rows = [line.rpartition("\x1b[K")[2] for line in shown.getvalue().splitlines()]
+    assert len([json.loads(row) for row in rows if row]) == 150
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault(status=503, retry_after=3), "HTTP 503, trying again in 3 s"),
+        (Fault(delivery=Delivery.DROP), "no answer, trying again in"),
+    ],
+)
+def test_a_wait_says_what_it_is_for(terminal: Attach, fault: Fault, told: str) -> None:
+    shown = terminal()
+    listing(output="table", faults=(fault,))
+    assert told in "\n".join(drawn(shown))
+
+
+def test_waiting_for_the_quota_is_called_pacing(terminal: Attach) -> None:
+    shown = terminal()
+    progress = Progress()
+    progress.requested(REQUEST)
+    progress.responded(httpx.Response(200))
+    progress.waiting(5.0)
+    assert drawn(shown)[-1] == "1 page, 0 jobs, pacing, 5 s"
+
+
+def test_the_line_is_cut_to_the_width_of_the_terminal(
+    terminal: Attach,
+) -> None:
+    shown = terminal(columns=20)
+    Progress().waiting(5.0)
+    assert len(drawn(shown)[0]) < 20
+
+
+def test_a_terminal_without_cursor_movement_gets_no_line(
+    terminal: Attach,
+) -> None:
+    shown = terminal(term="dumb")
+    Progress().waiting(5.0)
+    assert shown.getvalue() == ""
+
+
+def test_without_a_terminal_only_notes_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.waiting(5.0)
+    progress.note("something to know\x07")
+    assert capsys.readouterr().err == "something to know\\x07\n"
+
+
+def test_a_watched_wait_ends_early_when_it_is_woken() -> None:
+    clock = VirtualClock()
+    woken = threading.Event()
+    woken.set()
+    watched = WatchedClock(clock, Progress())
+    assert watched.wait(woken, 60.0)
+    assert watched.wait(woken, None)
+    assert clock.monotonic() == 0.0
+
+
+def test_a_watched_clock_keeps_the_time_of_the_clock_it_watches() -> None:
+    clock = VirtualClock()
+    watched = WatchedClock(clock, Progress())
+    assert not watched.wait(threading.Event(), 2.5)
+    watched.sleep(1.0)
+    assert clock.monotonic() == watched.monotonic() == 3.5
+    assert watched.time() == clock.time()

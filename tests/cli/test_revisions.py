@@ -1,0 +1,50 @@
+"""`revisions`: how long each lasts, and how it differs from the newest."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from klaviyo_variant_jobs import NEWEST, REVISIONS
+from klaviyo_variant_jobs.cli.lifecycle import state
+
+if TYPE_CHECKING:
+    from cli.conftest import CommandLine
+
+
+@pytest.mark.parametrize(
+    ("years", "days", "expected"),
+    [(1, -1, "live"), (1, 0, "deprecated"), (2, -1, "deprecated"), (2, 0, "retired")],
+)
+def test_a_revision_is_live_for_a_year_and_retired_after_two(
+    years: int, days: int, expected: str
+) -> None:
+    begun = dt.date.fromisoformat(NEWEST.date)
+    today = begun.replace(year=begun.year + years) + dt.timedelta(days=days)
+    assert state(NEWEST, today) == expected
+
+
+def test_every_kept_revision_has_a_row_with_its_dates(cli: CommandLine) -> None:
+    rows = json.loads(cli("revisions", "--output", "json").stdout)
+    assert [row["revision"] for row in rows] == [revision.date for revision in REVISIONS]
+    for row in rows:
+        year = int(row["revision"][:4])
+        assert row["stable_until"].startswith(str(year + 1))
+        assert row["retired_on"].startswith(str(year + 2))
+
+
+def test_a_revision_tells_how_it_differs_and_the_newest_does_not(cli: CommandLine) -> None:
+    rows = json.loads(cli("revisions", "--output", "json").stdout)
+    assert rows[-1]["differs"] == []
+    for revision, row in zip(REVISIONS, rows, strict=True):
+        moved = any(change.startswith("path ") for change in row["differs"])
+        assert moved == (revision.path != NEWEST.path)
+
+
+def test_the_table_needs_no_key(cli: CommandLine) -> None:
+    result = cli("revisions", env={"KLAVIYO_API_KEY": None})
+    assert result.exit_code == 0
+    assert result.stdout.startswith("revision")

@@ -1,0 +1,148 @@
+"""Tables fit the terminal they are shown on and never cut data."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from klaviyo_variant_jobs import NEWEST, Client
+from klaviyo_variant_jobs.cli.output import Layout, open_writer
+from klaviyo_variant_jobs.cli.rows import ERROR_LAYOUT, error_rows, job_layout
+from klaviyo_variant_jobs.cli.table import render
+from klaviyo_variant_jobs.cli.text import visible
+from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob, VirtualClock
+
+if TYPE_CHECKING:
+    from cli.conftest import Attach
+    from klaviyo_variant_jobs_api.registry import NewestJob
+
+DETAIL = "The price of this variant is negative, which no variant's price may be."
+
+
+@pytest.fixture(scope="module")
+def jobs() -> list[NewestJob]:
+    clock = VirtualClock()
+    failed = SandboxJob(
+        status="complete",
+        variants=100,
+        failed=1,
+        errors=[
+            {
+                "detail": DETAIL,
+                "source": {"pointer": "/data/attributes/variants/data/17"},
+                "meta": {"external_id": "SKU-0017-blue"},
+            }
+        ],
+    )
+    sandbox = Sandbox(jobs=[failed, SandboxJob(variants=100)], clock=clock)
+    http_client = httpx.Client(transport=sandbox.transport())
+    with http_client, Client("pk_test", http_client=http_client, clock=clock) as client:
+        return list(client.iter_jobs())
+
+
+def shown(layout: Layout[Any], items: list[Any]) -> tuple[str, list[str]]:
+    """The plain text of a table on the terminal, and the columns left out."""
+    rows = [[column.cell(item) for column in layout.columns] for item in items]
+    text, left_out = render(layout.columns, rows)
+    return re.sub(r"\x1b\[[0-9;]*m", "", text), left_out
+
+
+@pytest.mark.parametrize("width", [20, 40, 79, 80, 120, 200])
+@pytest.mark.parametrize("kind", ["jobs", "errors"])
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
+    jobs: list[NewestJob],
+    terminal: Attach,
+    width: int,
+    kind: str,
+) -> None:
+    terminal(columns=width)
+    layout = job_layout(NEWEST, ()) if kind == "jobs" else ERROR_LAYOUT
+    items = list(jobs) if kind == "jobs" else [row for job in jobs for row in error_rows(job)]
+    text, left_out = shown(layout, items)
+    assert max(map(len, text.splitlines())) <= width
+    letters = re.sub(r"\s", "", text)
+    for column in layout.columns:
+        for item in items:
+            # Folded text stands in pieces beside that of its neighbours: look for its words.
+            words = column.cell(item).split() if column.heading not in left_out else []
+            assert all(word in letters or column.folds for word in words)
+    assert "…" not in text
+
+
+def test_at_80_columns_a_job_is_one_line_and_what_had_no_room_is_told(
+    jobs: list[NewestJob], terminal: Attach
+) -> None:
+    terminal(columns=80)
+    text, left_out = shown(job_layout(NEWEST, ()), list(jobs))
+    assert len(text.splitlines()) == 1 + len(jobs)
+    assert left_out == ["errors", "completed", "expires"]
+
+
+def test_at_200_columns_every_column_is_shown(jobs: list[NewestJob], terminal: Attach) -> None:
+    terminal(columns=200)
+    text, left_out = shown(job_layout(NEWEST, ()), list(jobs))
+    assert left_out == []
+    assert len(text.splitlines()) == 1 + len(jobs)
+
+
+def test_at_40_columns_each_job_is_a_block_with_everything(
+    jobs: list[NewestJob], terminal: Attach
+) -> None:
+    terminal(columns=40)
+    text, left_out = shown(job_layout(NEWEST, ()), list(jobs))
+    assert left_out == []
+    assert f"id         {jobs[0].id}" in text.splitlines()
+    assert "" in text.splitlines()
+
+
+def test_columns_named_by_the_user_are_never_left_out(
+    jobs: list[NewestJob], terminal: Attach
+) -> None:
+    terminal(columns=60)
+    layout = job_layout(NEWEST, ("expires_at", "completed_at", "created_at", "errors"))
+    text, left_out = shown(layout, list(jobs))
+    assert left_out == []
+    assert text.count("expires") == len(jobs)
+
+
+def test_a_field_that_no_column_is_made_for_gets_one_of_its_own() -> None:
+    columns = job_layout(NEWEST, ("status", "region")).columns
+    assert [column.heading for column in columns] == ["id", "status", "region"]
+    assert columns[-1].cell(object()) == "-"
+
+
+def test_colours_are_for_terminals_that_want_them(
+    jobs: list[NewestJob], terminal: Attach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal()
+    layout = job_layout(NEWEST, ())
+    rows = [[column.cell(job) for column in layout.columns] for job in jobs]
+    green = "\x1b[32mcomplete"
+    assert green in render(layout.columns, rows)[0]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[[0-9;]*3\d", render(layout.columns, rows)[0])
+
+
+def test_csv_on_a_terminal_shows_control_characters_instead_of_sending_them(
+    terminal: Attach,
+) -> None:
+    shown = terminal()
+    layout = Layout[str](columns=(), header=("text",), values=lambda text: [text])
+    open_writer("csv", layout, print).write("\x1b[2Jgone")
+    assert shown.getvalue() == "text\n\\x1b[2Jgone\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("plain \u00e9\U0001f600", "plain \u00e9\U0001f600"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\r\nb\x7f\x85", "a\\r\\nb\\x7f\\x85"),
+        ("\u202eabc\u2028", "\\u202eabc\\u2028"),
+    ],
+)
+def test_text_is_visible_when_nothing_in_it_can_steer_a_terminal(text: str, seen: str) -> None:
+    assert visible(text) == seen

@@ -1,0 +1,225 @@
+"""Connections that fail, and bytes that are no HTTP."""
+
+from __future__ import annotations
+
+import socket
+
+import attrs
+import pytest
+
+from hostile.drive import Drive, Trial
+from hostile.fault_server import (
+    End,
+    Fault,
+    FaultServer,
+    Honest,
+    Reply,
+    always,
+    chunked,
+    honest,
+    reset_unread,
+)
+from klaviyo_variant_jobs import DeadlineError, RetryPolicy, TransportError
+
+TWICE = RetryPolicy(max_attempts=2)
+
+
+def silence(answer: Honest) -> Reply:
+    return Reply((), End.SILENCE)
+
+
+def silence_in_headers(answer: Honest) -> Reply:
+    return Reply((answer.reply.pieces[0][:30],), End.SILENCE)
+
+
+def silence_in_body(answer: Honest) -> Reply:
+    return Reply((answer.reply.pieces[0][:-30],), End.SILENCE)
+
+
+def hang_up(answer: Honest) -> Reply:
+    return Reply((), End.CLOSE)
+
+
+def reset_after_reading(answer: Honest) -> Reply:
+    return Reply((), End.RESET)
+
+
+def reset_in_headers(answer: Honest) -> Reply:
+    return Reply((answer.reply.pieces[0][:30],), End.RESET)
+
+
+def reset_in_body(answer: Honest) -> Reply:
+    return Reply((answer.reply.pieces[0][:-30],), End.RESET)
+
+
+def truncated(answer: Honest) -> Reply:
+    return Reply((answer.reply.pieces[0][:-30],), End.CLOSE)
+
+
+def cut_between_chunks(answer: Honest) -> Reply:
+    return Reply(chunked(answer.body, last=False), End.CLOSE)
+
+
+def cut_inside_a_chunk(answer: Honest) -> Reply:
+    return Reply((b"".join(chunked(answer.body))[:-40],), End.CLOSE)
+
+
+def raw(data: bytes) -> Fault:
+    return lambda answer: Reply((data,), End.CLOSE)
+
+
+GARBAGE = {
+    "noise": raw(bytes(range(256)) * 4),
+    "another protocol": raw(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "TLS alert": raw(b"\x15\x03\x01\x00\x02\x02\x46"),
+    "HTTP without a header": raw(b'{"data": []}'),
+    "half a status line": raw(b"HTTP/1.1 20"),
+    "status below 100": raw(b"HTTP/1.1 007 Bond\r\nContent-Length: 0\r\n\r\n"),
+    "switch of protocols": raw(b"HTTP/1.1 101 Later\r\nUpgrade: x\r\n\r\n"),
+    "interim answer and no more": raw(b"HTTP/1.1 103 Early\r\n\r\n"),
+    "header without a colon": raw(b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
+    "line break in a header name": raw(b"HTTP/1.1 200 OK\r\nA\x00B: c\r\n\r\n"),
+    "endless headers": raw(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 30_000),
+    "two lengths": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+    "length that is no number": raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+    "length beyond the body": raw(b'HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"data":[]}'),
+    "chunk size that is no number": raw(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"
+    ),
+}
+
+BROKEN = GARBAGE | {
+    "hang up": hang_up,
+    "reset before the request is read": reset_unread,
+    "reset before the response": reset_after_reading,
+    "reset in the headers": reset_in_headers,
+    "reset in the body": reset_in_body,
+    "truncated": truncated,
+    "cut between chunks": cut_between_chunks,
+    "cut inside a chunk": cut_inside_a_chunk,
+}
+
+SILENT = {
+    "before the headers": silence,
+    "in the headers": silence_in_headers,
+    "in the body": silence_in_body,
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+def test_a_broken_connection_is_tried_again_and_costs_no_job(trial: Trial, fault: Fault) -> None:
+    trial.recovers(fault, honest, fault, fault)
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+def test_a_connection_that_stays_broken_ends_in_a_transport_error(
+    trial: Trial, fault: Fault
+) -> None:
+    error = trial.fails(TransportError, honest, fault, fault, retry=TWICE)
+    assert error.attempts == 2
+    assert error.retry_after is None
+    assert error.__cause__ is not None
+    assert len(str(error)) < 2_000
+
+
+@pytest.mark.parametrize("fault", SILENT.values(), ids=SILENT)
+def test_a_server_that_falls_silent_is_asked_again(trial: Trial, fault: Fault) -> None:
+    trial.recovers(honest, fault, timeout=0.1)
+
+
+def test_a_server_that_stays_silent_ends_in_a_transport_error(trial: Trial) -> None:
+    error = trial.fails(TransportError, honest, silence, silence, retry=TWICE, timeout=0.1)
+    assert error.attempts == 2
+    assert "Timeout" in str(error)
+
+
+def test_a_refused_connection_is_a_transport_error_and_nothing_is_lost(
+    drive: Drive, server: FaultServer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    run = drive.iterate(f"http://127.0.0.1:{port}", retry=TWICE)
+    assert type(run.error) is TransportError
+    assert run.error.attempts == 2
+    assert run.ids == []
+    assert drive.iterate(server.url, resume=str(run.error.checkpoint)).ids == server.ids
+
+
+def test_https_to_a_server_that_speaks_http_is_a_transport_error(
+    drive: Drive, server: FaultServer
+) -> None:
+    run = drive.iterate(server.url.replace("http:", "https:"), retry=TWICE, timeout=0.1)
+    assert type(run.error) is TransportError
+    assert b"Authorization" not in b"".join(request.raw for request in server.requests)
+
+
+def test_a_dripping_body_that_comes_in_time_is_a_page(trial: Trial) -> None:
+    def drip(answer: Honest) -> Reply:
+        return Reply(chunked(answer.body, size=100), pause_s=0.002)
+
+    trial.recovers(drip, drip)
+
+
+def test_dripping_headers_that_come_in_time_are_a_page(trial: Trial) -> None:
+    def drip(answer: Honest) -> Reply:
+        data = answer.reply.pieces[0]
+        return Reply((*(data[n : n + 10] for n in range(0, 60, 10)), data[60:]), pause_s=0.002)
+
+    trial.recovers(drip)
+
+
+def test_a_body_that_drips_past_the_deadline_ends_in_a_deadline_error(trial: Trial) -> None:
+    def drip(answer: Honest) -> Reply:
+        return Reply(chunked(answer.body, size=8), pause_s=0.02)
+
+    error = trial.fails(DeadlineError, honest, drip, retry=RetryPolicy(deadline=0.25))
+    assert error.attempts == 1
+
+
+def test_the_failure_before_the_deadline_is_what_is_told(trial: Trial) -> None:
+    def drip(answer: Honest) -> Reply:
+        return Reply(chunked(answer.body, size=8), pause_s=0.02)
+
+    error = trial.fails(
+        TransportError,
+        honest,
+        hang_up,
+        drip,
+        retry=RetryPolicy(deadline=0.3, base_delay=0.02),
+    )
+    assert "disconnected" in str(error)
+
+
+@pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
+def test_a_connection_lost_between_two_requests_costs_no_job(trial: Trial, end: End) -> None:
+    def last(answer: Honest) -> Reply:
+        return attrs.evolve(answer.reply, end=end)
+
+    trial.recovers(last, last)
+
+
+def test_bytes_after_a_response_do_not_reach_the_next_one(trial: Trial) -> None:
+    def chatty(answer: Honest) -> Reply:
+        return Reply((answer.reply.pieces[0] + b"\r\nand another thing",))
+
+    trial.recovers(chatty, chatty)
+
+
+def test_interim_answers_before_the_real_one_are_passed_over(trial: Trial) -> None:
+    def hinted(answer: Honest) -> Reply:
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+        return Reply((hint * 3 + answer.reply.pieces[0],))
+
+    trial.recovers(hinted, hinted, hinted)
+
+
+def test_a_server_error_and_a_dropped_connection_in_turn_share_one_count(trial: Trial) -> None:
+    error = trial.fails(
+        TransportError,
+        always(500),
+        hang_up,
+        always(502),
+        hang_up,
+        retry=RetryPolicy(max_attempts=4),
+    )
+    assert error.attempts == 4

@@ -1,0 +1,136 @@
+"""Revisions, statuses and fields are known by name before anything is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+
+from klaviyo_variant_jobs import NEWEST, REVISIONS, Revision, job_id
+from klaviyo_variant_jobs.revisions import (
+    LIFECYCLE,
+    check_fields,
+    check_status,
+    find,
+    retired_on,
+    stable_until,
+)
+from klaviyo_variant_jobs_api.r2026_07_15.models.job_status import JobStatus
+
+OLD = find("2022-10-17")
+every_revision = pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.date)
+
+
+@every_revision
+def test_a_revision_is_found_by_its_date_or_is_itself(revision: Revision[Any]) -> None:
+    assert find(revision.date) is revision
+    assert find(revision) is revision
+
+
+@pytest.mark.parametrize("date", ["2026-07-16", "2026-7-15", "", "newest", " 2026-07-15", None])
+def test_an_unknown_date_is_refused_with_the_known_ones(date: Any) -> None:
+    with pytest.raises(ValueError, match=r"knows 2022-10-17, .*2026-07-15\. Pin one of these"):
+        find(date)
+
+
+def test_a_year_stable_and_a_year_deprecated() -> None:
+    assert stable_until("2026-07-15") == dt.date(2027, 7, 15)
+    assert retired_on("2026-07-15") == dt.date(2028, 7, 15)
+    assert stable_until("2024-02-29") == dt.date(2025, 2, 28)
+    assert retired_on("2026-07-15.pre") == dt.date(2028, 7, 15)
+
+
+def test_no_status_means_no_filter() -> None:
+    assert check_status(NEWEST, None) == ()
+
+
+@every_revision
+def test_statuses_come_in_lifecycle_order_whatever_the_callers(revision: Revision[Any]) -> None:
+    assert check_status(revision, ("cancelled", "complete", "processing", "queued")) == LIFECYCLE
+    assert check_status(revision, {"complete", "queued"}) == ("queued", "complete")
+    assert check_status(revision, "processing") == ("processing",)
+
+
+def test_a_status_is_asked_for_once() -> None:
+    assert check_status(NEWEST, ["complete", "queued", "complete"]) == ("queued", "complete")
+
+
+def test_a_status_of_a_later_revision_comes_after_the_known_lifecycle() -> None:
+    later = attrs.evolve(NEWEST, statuses=("queued", "paused", "complete"))
+    assert check_status(later, ["paused", "complete", "queued"]) == ("queued", "complete", "paused")
+
+
+def test_members_of_the_generated_enum_become_plain_strings() -> None:
+    (status,) = check_status(NEWEST, JobStatus.QUEUED)
+    assert type(status) is str
+    assert status == "queued"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("done", "unknown status 'done'; revision 2026-07-15 has queued, processing, complete, c"),
+        (["queued", "x", "y"], "unknown status 'x', 'y'"),
+        ('queued")&page[size]=1', "unknown status"),
+        ("", "unknown status ''"),
+        ([], "status is empty: pass None"),
+        ([None], "a status must be a string, not NoneType"),
+        (b"queued", "a status must be a string, not int"),
+    ],
+)
+def test_an_unfit_status_is_refused(status: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said.replace("(", r"\(")):
+        check_status(NEWEST, status)
+
+
+def test_no_fields_mean_all() -> None:
+    assert check_fields(NEWEST, None) == ()
+    assert check_fields(OLD, None) == ()
+
+
+def test_fields_are_asked_for_once_and_as_given() -> None:
+    asked = check_fields(NEWEST, iter(["status", "created_at", "status"]))
+    assert asked == ("status", "created_at")
+    assert check_fields(NEWEST, "status") == ("status",)
+
+
+def test_the_identifier_is_always_asked_for_where_it_is_an_attribute() -> None:
+    assert check_fields(OLD, ["status"]) == ("status", "job_id")
+    assert check_fields(OLD, ["job_id", "status"]) == ("job_id", "status")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["job_id"], "unknown field 'job_id'; revision 2026-07-15 has "),
+        ("status,created_at", "unknown field 'status,created_at'"),
+        (["status&page[size]=1"], "unknown field"),
+        ([], "fields is empty: pass None"),
+        ([1], "a field must be a string, not int"),
+    ],
+)
+def test_an_unfit_field_is_refused(fields: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_fields(NEWEST, fields)
+
+
+@every_revision
+def test_the_identifier_is_found_whichever_revision_a_job_came_from(
+    revision: Revision[Any],
+) -> None:
+    model = revision.load().job_model
+    if revision.id_in_attributes:
+        attributes = attrs.fields_dict(model)["attributes"].default.factory  # type: ignore[union-attr]
+        assert job_id(model(attributes=attributes(job_id="J1"))) == "J1"
+    else:
+        assert job_id(model(id="J1")) == "J1"
+    assert job_id(model()) is None
+
+
+def test_an_identifier_that_came_as_something_else_is_none() -> None:
+    assert job_id(SimpleNamespace(id=17, attributes=None)) is None
+    assert job_id(SimpleNamespace(id=None, attributes={"job_id": "J1"})) is None
+    assert job_id("no job at all") is None

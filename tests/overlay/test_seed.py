@@ -1,0 +1,140 @@
+"""The documented sample response of revision 2022-10-17: objects where strings belong, nonsense
+links, negative counts. Retyped here as data of our own; it has to parse all the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from conftest import Wire
+from fake_api import FakeAPI, reply
+from klaviyo_variant_jobs import InvalidResponseError, PaginationError, job_id
+
+ODD = {"value": "<Error: Too many levels of nesting to fake this schema>"}
+MEMBERS = ("id", "code", "title", "detail", "source")
+
+
+def sample_job(name: str, status: str, counts: list[int], times: list[str], link: str) -> Any:
+    total, completed, failed = counts
+    created_at, completed_at, expires_at = times
+    return {
+        "type": "catalog-variant-bulk-create-job",
+        "attributes": {
+            "job_id": name,
+            "status": status,
+            "created_at": created_at,
+            "total_count": total,
+            "completed_count": completed,
+            "failed_count": failed,
+            "completed_at": completed_at,
+            "expires_at": expires_at,
+            "errors": [dict.fromkeys(MEMBERS, ODD)] * 2,
+        },
+        "links": {"self": link},
+        "relationships": {"variants": {"data": [{"type": ODD, "id": ODD}] * 2}},
+    }
+
+
+SAMPLE = json.dumps(
+    {
+        "data": [
+            sample_job(
+                "in culpa est",
+                "complete",
+                [-87811991, 92619199, -60188153],
+                [
+                    "2010-02-28T02:35:18.599Z",
+                    "2013-10-08T17:24:57.042Z",
+                    "2001-04-04T12:38:18.263Z",
+                ],
+                "http://SPzZZSKLk.ieinIdeMlCn4T.dVVqenwr2kdnCrkRgAhNDiDXXlRVN+kS5xJZ",
+            ),
+            sample_job(
+                "minim pariatur sed do",
+                "queued",
+                [-37628049, -56202320, 44598020],
+                [
+                    "1996-03-25T07:38:32.742Z",
+                    "2017-09-25T17:08:43.147Z",
+                    "2006-07-25T11:07:25.090Z",
+                ],
+                "http://vxDnEgeqUKqjkbdAtYdNDzbSvP.pronvFpDdVq9fY9F6wwCXxMrhlvyYSsLIWYLORGLyq",
+            ),
+        ],
+        "links": {
+            "self": "http://QzaFwolnGrzXeh.hqvLnNGZCekl0yZsTVUfKKgxbWRvlNgcnBdVbqNbZXn",
+            "first": "http://lbxRnLYQBrFn.vstdTqTdnCBU",
+            "last": "http://SvOtoCBfubDJBi.jdgwRwGGIgKfi,V17LtrppE,kRrr",
+            "prev": "http://RKckzpbvXqTUhmfYEMGXNkg.bqbPa0M11b5si4lMnXEySweZ82yiPpDVJzhQ",
+            "next": "https://JvuewFVWNPhHwZEfGMBPIVoCGkzRB.ajiu",
+        },
+    }
+).encode()
+
+
+def documented(wire: Wire, **options: Any) -> Any:
+    api = FakeAPI()
+    api.script.append(reply(200, SAMPLE))
+    return wire.client(api, revision="2022-10-17", **options)
+
+
+async def test_the_sample_parses_with_everything_it_holds(wire: Wire) -> None:
+    page = await wire.of(documented(wire).get_page())
+    first, second = page.jobs
+    assert (job_id(first), job_id(second)) == ("in culpa est", "minim pariatur sed do")
+    assert (first.attributes.status, second.attributes.status) == ("complete", "queued")
+    assert [
+        (j.attributes.total_count, j.attributes.completed_count, j.attributes.failed_count)
+        for j in page.jobs
+    ] == [(-87811991, 92619199, -60188153), (-37628049, -56202320, 44598020)]
+    assert first.attributes.created_at == datetime(2010, 2, 28, 2, 35, 18, 599000, tzinfo=UTC)
+    assert first.attributes.completed_at == datetime(2013, 10, 8, 17, 24, 57, 42000, tzinfo=UTC)
+    assert second.attributes.expires_at == datetime(2006, 7, 25, 11, 7, 25, 90000, tzinfo=UTC)
+    assert second.attributes.created_at.utcoffset() == timedelta(0)
+    for entry in page.jobs:
+        assert entry.type == "catalog-variant-bulk-create-job"
+        assert len(entry.attributes.errors) == 2
+        for error in entry.attributes.errors:
+            assert (error.id, error.code, error.title, error.detail) == (ODD, ODD, ODD, ODD)
+        assert [(v.type, v.id) for v in entry.relationships.variants.data] == [(ODD, ODD)] * 2
+        assert entry.links.self.startswith("http://")
+
+
+async def test_every_odd_value_of_the_sample_is_told_and_nothing_else(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "klaviyo_variant_jobs"):
+        page = await wire.of(documented(wire).get_page())
+    odd_source = "source.value" if page.anomalies[4].endswith("value") else "source"
+    told = set(page.anomalies)
+    for entry in range(2):
+        for number in range(2):
+            error = f"data[{entry}].attributes.errors[{number}]"
+            assert {f"{error}.{m}" for m in ("id", "code", "title", "detail")} <= told
+            variant = f"data[{entry}].relationships.variants.data[{number}]"
+            assert {f"{variant}.type", f"{variant}.id"} <= told
+            told -= {f"{error}.{m}" for m in (*MEMBERS, odd_source)}
+            told -= {f"{variant}.type", f"{variant}.id"}
+    assert told == set()
+    warnings = [r for r in caplog.records if "do not fit" in r.getMessage()]
+    assert len(warnings) == 1
+
+
+async def test_iterating_the_sample_stops_at_its_nonsense_next_link(wire: Wire) -> None:
+    iteration = documented(wire).iter_jobs()
+    given = await wire.take(iteration, 2)
+    assert [job_id(entry) for entry in given] == ["in culpa est", "minim pariatur sed do"]
+    error = await wire.error(PaginationError, iteration)
+    assert "leads to another host: 'https://JvuewFVWNPhHwZEfGMBPIVoCGkzRB.ajiu'" in str(error)
+    assert error.checkpoint is not None
+    assert error.checkpoint.last_job_id == "minim pariatur sed do"
+
+
+async def test_strictly_the_sample_is_refused(wire: Wire) -> None:
+    client = documented(wire, strict=True)
+    error = await wire.error(InvalidResponseError, client.get_page)
+    assert "data[0].attributes.errors[0].id" in str(error)

@@ -1,0 +1,255 @@
+"""What upstream changes is carried into a fragment; whatever else stands there stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from tooling import fragment
+from tooling.carry import carry
+from tooling.deviations import agreement, rebuilt
+from tooling.wire import read_wire
+from tooling.yaml_text import YamlText
+
+ROOT = Path(__file__).resolve().parents[2]
+NEWEST = fragment.fragments(ROOT / "spec")[-1]
+TEXT = NEWEST.file.read_text(encoding="utf-8")
+OURS = fragment.load(NEWEST.file)
+Document = dict[str, Any]
+
+
+def schema(document: Document, component: str) -> Document:
+    found: Document = document["components"]["schemas"][component]["properties"]
+    return found
+
+
+def operation(document: Document) -> Document:
+    found: Document = document["paths"][NEWEST.path]["get"]
+    return found
+
+
+def carried(edit: Callable[[Document], None]) -> tuple[YamlText, Document]:
+    """The newest fragment after it took over `edit`, and the document that was taken over."""
+    upstream = copy.deepcopy(OURS)
+    edit(upstream)
+    text = carry(without_deviations(), old=NEWEST.date, new=NEWEST.date, upstream=upstream)
+    fragment = YamlText(text)
+    validate(fragment.data)
+    assert agreement(fragment.data, read_wire(upstream)).lines() == []
+    return fragment, upstream
+
+
+def without_deviations() -> str:
+    """The newest fragment as if upstream agreed with all of it, so that a test edits one thing."""
+    text = YamlText(TEXT)
+    text.remove([("x-deviations",)])
+    return text.text
+
+
+def attribute_comes(document: Document) -> None:
+    schema(document, "JobAttributes")["priority"] = {"type": "string", "enum": ["low", "high"]}
+    document["components"]["schemas"]["JobAttributes"]["required"] = ["priority"]
+
+
+def object_comes(document: Document) -> None:
+    done = {"type": "integer"}
+    progress = {"type": "object", "properties": {"done": done, "links": {"type": "object"}}}
+    schema(document, "JobAttributes")["progress"] = progress
+
+
+def tree_comes(document: Document) -> None:
+    children = {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}
+    document["components"]["schemas"]["Tree"] = {
+        "type": "object",
+        "properties": {"children": children},
+    }
+    schema(document, "JobAttributes")["tree"] = {"$ref": "#/components/schemas/Tree"}
+
+
+def unions_come(document: Document) -> None:
+    choices = [{"type": "integer"}, {"type": "object", "properties": {"a": {"type": "string"}}}]
+    schema(document, "JobAttributes")["either"] = {"oneOf": choices}
+    schema(document, "JobAttributes")["scalar"] = {"type": ["integer", "string"]}
+
+
+def odd_name_comes(document: Document) -> None:
+    schema(document, "JobAttributes")["x-odd"] = {"type": "string"}
+
+
+def nested_lists_come(document: Document) -> None:
+    item = {"type": "object", "properties": {"x": {"type": "string"}}}
+    matrix = {"type": "array", "items": {"type": "array", "items": item}}
+    schema(document, "JobAttributes")["matrix"] = matrix
+
+
+def attribute_goes(document: Document) -> None:
+    del schema(document, "JobAttributes")["expires_at"]
+
+
+def link_goes(document: Document) -> None:
+    del schema(document, "PageLinks")["next"]
+
+
+def object_goes(document: Document) -> None:
+    del schema(document, "Job")["relationships"]
+
+
+def type_changes(document: Document) -> None:
+    schema(document, "JobAttributes")["total_count"] = {"type": "string", "format": "date-time"}
+
+
+def statuses_change(document: Document) -> None:
+    statuses = document["components"]["schemas"]["JobStatus"]["enum"]
+    statuses.remove("cancelled")
+    statuses.append("failed")
+
+
+def fields_change(document: Document) -> None:
+    fields = document["components"]["schemas"]["JobField"]["enum"]
+    fields.remove("errors")
+    fields.append("priority")
+
+
+def one_error_changes(document: Document) -> None:
+    document["components"]["schemas"]["Other"] = copy.deepcopy(
+        document["components"]["schemas"]["ErrorDocument"]
+    )
+    detail = copy.deepcopy(document["components"]["schemas"]["ErrorDetail"])
+    detail["properties"]["hint"] = {"type": "string"}
+    schema(document, "Other")["errors"]["items"] = detail
+    content = document["components"]["responses"]["ClientError"]["content"]
+    next(iter(content.values()))["schema"] = {"$ref": "#/components/schemas/Other"}
+
+
+def parameters_change(document: Document) -> None:
+    parameters = operation(document)["parameters"]
+    size = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    parameters.insert(2, {"name": "page[size]", "in": "query", "schema": size})
+    parameters[1]["required"] = True
+    parameters[3]["schema"]["maxLength"] = 200
+
+
+def fields_parameter_goes(document: Document) -> None:
+    del operation(document)["parameters"][0]
+
+
+def terms_change(document: Document) -> None:
+    operation(document)["x-klaviyo-ratelimit"] = {"burst": "10/s", "steady": "150/m"}
+    operation(document)["x-klaviyo-scopes"] = ["catalogs:read", "profiles:read"]
+    operation(document)["x-klaviyo-filters"]["created_at"] = {"operators": {"single": ["equals"]}}
+    operation(document)["deprecated"] = True
+    document["paths"] = {"/api/variant-jobs": document["paths"][NEWEST.path]}
+
+
+def media_type_changes(document: Document) -> None:
+    content = operation(document)["responses"]["200"]["content"]
+    content["application/json"] = content.pop(NEWEST.media_type)
+
+
+def answer_comes(document: Document) -> None:
+    operation(document)["responses"]["202"] = {"description": "Later"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        attribute_comes,
+        object_comes,
+        tree_comes,
+        unions_come,
+        odd_name_comes,
+        nested_lists_come,
+        attribute_goes,
+        link_goes,
+        object_goes,
+        type_changes,
+        statuses_change,
+        fields_change,
+        one_error_changes,
+        parameters_change,
+        fields_parameter_goes,
+        terms_change,
+        media_type_changes,
+        answer_comes,
+    ],
+)
+def test_a_carried_fragment_agrees_with_upstream(edit: Callable[[Document], None]) -> None:
+    carried(edit)
+
+
+def test_nothing_changes_when_upstream_has_not() -> None:
+    upstream = rebuilt_document()
+    assert carry(TEXT, old=NEWEST.date, new=NEWEST.date, upstream=upstream) == TEXT
+
+
+def rebuilt_document() -> Document:
+    """Upstream as the newest fragment with all its deviations describes it."""
+    text = YamlText(without_deviations())
+    assert rebuilt(read_wire(text.data), ()) == read_wire(text.data)
+    return {**text.data, "x-deviations": []} if not OURS.get("x-deviations") else _upstream()
+
+
+def _upstream() -> Document:
+    from tooling import upstream
+
+    file = ROOT.parent / "shared" / "upstream" / f"{NEWEST.date}.json"
+    if not file.exists():
+        pytest.skip("the owner's documents are not at hand")
+    return upstream.load(str(file))
+
+
+def test_a_new_attribute_may_be_missing_or_null_and_takes_any_text() -> None:
+    fragment, _ = carried(attribute_comes)
+    path = ("components", "schemas", "JobAttributes")
+    new = fragment.get((*path, "properties", "priority"))
+    assert new["type"] == ["string", "null"]
+    assert "enum" not in new
+    assert "priority" not in (fragment.get((*path, "required")) or [])
+    declared = {entry["fact"] for entry in fragment.get(("x-deviations",))}
+    assert declared == {"required", "nullable", "enum"}
+
+
+def test_a_declaration_goes_when_upstream_has_caught_up() -> None:
+    upstream = _upstream()
+    content = operation(upstream)["responses"]["200"]["content"]
+    name = content[NEWEST.media_type]["schema"]["$ref"].rpartition("/")[2]
+    links = schema(upstream, name)["links"]
+    schema(upstream, name)["links"] = {"allOf": [links], "nullable": True}
+    text = carry(TEXT, old=NEWEST.date, new=NEWEST.date, upstream=upstream)
+    gone = set(TEXT.splitlines()) - set(text.splitlines())
+    assert [line.strip(' -"') for line in gone] == ["200.links"]
+
+
+def test_what_nothing_refers_to_any_more_goes_with_its_comments() -> None:
+    fragment, _ = carried(object_goes)
+    schemas = fragment.get(("components", "schemas"))
+    assert not {"JobRelationships", "VariantRelationship"} & set(schemas)
+    assert "JobStatus" in schemas
+
+
+def test_a_change_of_one_error_leaves_the_other_alone() -> None:
+    fragment, _ = carried(one_error_changes)
+    wire = read_wire(fragment.data)
+    assert "4XX.errors[].hint" in wire.places
+    assert "5XX.errors[].hint" not in wire.places
+
+
+def test_comments_and_order_stay() -> None:
+    fragment, _ = carried(attribute_goes)
+    kept = [line for line in without_deviations().splitlines() if line in fragment.text]
+    assert [line for line in kept if line.lstrip().startswith("#")]
+    assert [line for line in fragment.text.splitlines() if line not in kept] == []
+
+
+def test_a_new_date_is_written_where_the_old_one_stood() -> None:
+    text = carry(without_deviations(), old=NEWEST.date, new="2099-01-15", upstream=OURS)
+    document = YamlText(text).data
+    assert document["info"]["version"] == "2099-01-15"
+    assert NEWEST.date not in text.partition("openapi:")[0]
+    revision = [one for one in operation(document)["parameters"] if one["name"] == "revision"]
+    assert revision[0]["schema"]["default"] == "2099-01-15"
