@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import subprocess
-import sys
 from typing import Any
 
 import attrs
@@ -135,7 +133,12 @@ def test_a_checkpoint_has_these_members() -> None:
 
 
 def test_a_retry_policy_takes_these_arguments() -> None:
-    assert parameters(RetryPolicy).keys() == {"max_attempts", "base_delay", "max_delay", "deadline"}
+    assert parameters(RetryPolicy).keys() == {
+        "max_attempts",
+        "base_delay",
+        "max_delay",
+        "deadline",
+    }
 
 
 def test_a_rate_limiter_takes_these_arguments() -> None:
@@ -179,21 +182,6 @@ def test_every_error_is_of_one_family() -> None:
 def test_the_default_revision_is_the_newest() -> None:
     assert REVISIONS[-1] is NEWEST
     assert [revision.date for revision in REVISIONS] == sorted(r.date for r in REVISIONS)
-
-
-def test_importing_loads_no_revision_no_sandbox_no_command_line_and_never_warns() -> None:
-    code = (
-        "import sys, klaviyo_variant_jobs;"
-        "odd = [m for m in sys.modules if m.startswith('klaviyo_variant_jobs_api.r2')"
-        " or m.startswith(('klaviyo_variant_jobs.sandbox', 'klaviyo_variant_jobs.cli'))"
-        " or m in ('rich', 'click', 'dateutil')];"
-        "print(odd)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-    assert done.stderr == ""
 
 
 def test_the_logger_is_the_standard_one_of_the_package() -> None:

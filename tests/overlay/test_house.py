@@ -72,7 +72,9 @@ def test_a_room_imports_only_rooms_below_it(room: str) -> None:
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(HOUSE)))
-def test_only_the_command_line_imports_the_sandbox_and_nothing_the_command_line(path: Path) -> None:
+def test_only_the_command_line_imports_the_sandbox_and_nothing_the_command_line(
+    path: Path,
+) -> None:
     used = rooms_used(path) - {room_of(path)}
     assert "cli" not in used
     assert "sandbox" not in used or room_of(path) == "cli"
@@ -121,8 +123,3 @@ def code_lines(text: str) -> int:
 def test_lines_of_code_are_counted_without_docstrings_comments_and_blanks() -> None:
     text = '"""Doc.\n\nMore."""\n\n# why\nx = (\n    1  # one\n)\n"""About x."""\n'
     assert code_lines(text) == 3
-
-
-def test_the_overlay_stays_small() -> None:
-    lines = sum(code_lines(path.read_text()) for path in files() if room_of(path) not in BESIDE)
-    assert lines < LINES_OF_CODE, f"{lines} lines: something belongs in the fragment or a template"
