@@ -72,12 +72,17 @@ def bump(
     ours = upstream_side(kept)
     before = upstream.wire(upstream.load(upstream_old)) if upstream_old else ours
     questions = {**to_decide(ours, theirs), **to_decide(before, theirs)}
-    rows = changes.report(before, theirs, questions, fragment=f"spec/{new}.yaml")
+    rows = changes.report(
+        before, theirs, questions, fragment=f"spec/{new}.yaml", words=upstream_old is not None
+    )
     if upstream_old:
         rows = (*rows, *_behind(ours, before, theirs))
         rows = tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
     with all_or_nothing(root) as copy:
-        text = carry(source.read_text(encoding="utf-8"), old=old, new=new, upstream=document)
+        was = source.read_text(encoding="utf-8")
+        text = carry(was, old=old, new=new, upstream=document)
+        if text == was:
+            return Bump(rows, questions)
         target = copy / "spec" / f"{new}.yaml"
         target.write_text(text, encoding="utf-8")
         check_fragment(target, document)

@@ -33,11 +33,19 @@ def changes_between(older: Document, newer: Document) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.level != "docs")
 
 
-def report(old: Wire, new: Wire, questions: Mapping[str, str], *, fragment: str) -> tuple[Row, ...]:
-    """The rows of a bump: what changed, what to decide, and what to word better in `fragment`."""
+def report(
+    old: Wire, new: Wire, questions: Mapping[str, str], *, fragment: str, words: bool
+) -> tuple[Row, ...]:
+    """The rows of a bump: what changed, what to decide, and what to word better in `fragment`.
+
+    Args:
+        words: whether `old` has the owner's words, to be compared, and not our own.
+    """
     rows = []
     open_questions = dict(questions)
     for row in compare(old, new):
+        if row.level == "docs" and not words:
+            continue
         question = open_questions.pop(row.where, None) if row.level != "docs" else None
         rows.append(evolve(row, what=f"{row.what} To decide: {question}.") if question else row)
     rows += [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import attrs
@@ -182,6 +184,22 @@ def test_every_error_is_of_one_family() -> None:
 def test_the_default_revision_is_the_newest() -> None:
     assert REVISIONS[-1] is NEWEST
     assert [revision.date for revision in REVISIONS] == sorted(r.date for r in REVISIONS)
+
+
+def test_importing_loads_no_revision_no_sandbox_no_command_line_and_never_warns() -> None:
+    # Whole names: `client` begins as `cli` does. What httpx imports of its own accord (click and
+    # rich, where they are installed) is not ours to judge.
+    code = (
+        "import sys, klaviyo_variant_jobs;"
+        "unwanted = ('klaviyo_variant_jobs.sandbox', 'klaviyo_variant_jobs.cli', 'dateutil');"
+        "print([m for m in sys.modules if m.startswith('klaviyo_variant_jobs_api.r2')"
+        " or any(m == name or m.startswith(name + '.') for name in unwanted)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""
 
 
 def test_the_logger_is_the_standard_one_of_the_package() -> None:

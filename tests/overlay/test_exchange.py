@@ -217,7 +217,13 @@ def test_a_full_quota_pauses_everyone_and_waits_a_second_at_least() -> None:
 
 @pytest.mark.parametrize(
     ("value", "wait"),
-    [("7", 7.0), ("2.6", 2.6), ("Mon, 02 Nov 2026 09:16:50 GMT", 10.0), ("soon", 0.0), ("-5", 0.0)],
+    [
+        ("7", 7.0),
+        ("2.6", 2.6),
+        ("Mon, 02 Nov 2026 09:16:50 GMT", 10.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+    ],
 )
 def test_retry_after_is_obeyed_in_every_form(value: str, wait: float) -> None:
     request = Request(base_delay=0)
@@ -254,7 +260,10 @@ def test_a_single_attempt_never_waits() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(status(429, retry_after="20"), RateLimitError), (status(503, retry_after="20"), ServerError)],
+    [
+        (status(429, retry_after="20"), RateLimitError),
+        (status(503, retry_after="20"), ServerError),
+    ],
 )
 def test_a_wait_that_would_pass_the_deadline_raises_at_once(
     answer: Response, kind: type[APIError]

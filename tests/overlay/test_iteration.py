@@ -16,13 +16,18 @@ import pytest
 from conftest import Wire
 from fake_api import ORIGIN, PATH, FakeAPI, Slow, error, job, jobs, next_link, page, reply
 from klaviyo_variant_jobs import (
+    REVISIONS,
+    APIError,
     BadRequestError,
     Checkpoint,
+    CheckpointError,
     InvalidResponseError,
     KlaviyoError,
+    NotFoundError,
     PaginationError,
     RateLimitError,
     RetryPolicy,
+    RevisionRetiredError,
     ServerError,
     TransportError,
 )
@@ -581,3 +586,72 @@ async def test_a_quota_that_stays_full_is_told_with_the_wait_it_asks_for(wire: W
     raised = await wire.error(RateLimitError, wire.client(api).iter_jobs())
     assert raised.retry_after == 86400.0
     assert wire.clock.monotonic() == 0.0
+
+
+@prefetching
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (302, b"", APIError),
+        (400, b"", BadRequestError),
+        (404, b"", NotFoundError),
+        (410, b"", RevisionRetiredError),
+        (429, b"", RateLimitError),
+        (503, b"", ServerError),
+        (200, b"<html>", InvalidResponseError),
+    ],
+)
+async def test_every_error_of_an_iteration_carries_its_place(
+    wire: Wire, prefetch: int, status: int, body: bytes, kind: type[KlaviyoError]
+) -> None:
+    api = FakeAPI(jobs(7))
+    api.script.extend([api.pages, reply(status, body)])
+    client = wire.client(api, retry=RetryPolicy(max_attempts=1))
+    iteration = client.iter_jobs(prefetch=prefetch)
+    given = await wire.take(iteration, 3)
+    failed = await wire.error(kind, iteration)
+    assert failed.checkpoint == iteration.checkpoint
+    assert failed.__notes__ == [f"resume from checkpoint {failed.checkpoint}"]
+    rest = await wire.all(client.iter_jobs(resume=str(failed.checkpoint)))
+    assert ids(given + rest) == [entry["id"] for entry in api.jobs]
+
+
+@prefetching
+async def test_an_empty_page_does_not_end_the_iteration(wire: Wire, prefetch: int) -> None:
+    api = FakeAPI(jobs(5))
+    api.script.append(page([], next_link("at:0")))
+    found = await wire.all(wire.client(api).iter_jobs(prefetch=prefetch))
+    assert ids(found) == [entry["id"] for entry in api.jobs]
+
+
+@pytest.mark.parametrize(
+    ("taken_with", "resumed_with"),
+    [
+        ({}, {"status": "queued"}),
+        ({"status": "queued"}, {}),
+        ({"status": "queued"}, {"status": ["queued", "complete"]}),
+        ({}, {"fields": ["status"]}),
+        ({"fields": ["status"]}, {"fields": ["status", "errors"]}),
+    ],
+)
+async def test_a_checkpoint_of_another_listing_is_refused_before_anything_is_sent(
+    wire: Wire, taken_with: dict[str, Any], resumed_with: dict[str, Any]
+) -> None:
+    api = FakeAPI(jobs(7))
+    client = wire.client(api)
+    place = client.iter_jobs(**taken_with).checkpoint
+    for resume in (place, str(place)):
+        for iterate in (client.iter_jobs, client.iter_pages):
+            with pytest.raises(CheckpointError):
+                iterate(resume=resume, **resumed_with)
+    assert api.requests == []
+
+
+async def test_a_checkpoint_of_another_revision_is_refused_before_anything_is_sent(
+    wire: Wire,
+) -> None:
+    api = FakeAPI(jobs(7))
+    place = wire.client(api, revision=REVISIONS[0].date).iter_jobs().checkpoint
+    with pytest.raises(CheckpointError, match=REVISIONS[0].date):
+        wire.client(api, revision=REVISIONS[-1].date).iter_jobs(resume=place)
+    assert api.requests == []

@@ -60,7 +60,11 @@ def test_a_status_is_asked_for_once() -> None:
 
 def test_a_status_of_a_later_revision_comes_after_the_known_lifecycle() -> None:
     later = attrs.evolve(NEWEST, statuses=("queued", "paused", "complete"))
-    assert check_status(later, ["paused", "complete", "queued"]) == ("queued", "complete", "paused")
+    assert check_status(later, ["paused", "complete", "queued"]) == (
+        "queued",
+        "complete",
+        "paused",
+    )
 
 
 def test_members_of_the_generated_enum_become_plain_strings() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from tooling import fragment
+from tooling import fragment, upstream
 from tooling.carry import carry
-from tooling.deviations import agreement, rebuilt
+from tooling.deviations import agreement
 from tooling.wire import read_wire
 from tooling.yaml_text import YamlText
 
@@ -33,15 +33,15 @@ def operation(document: Document) -> Document:
     return found
 
 
-def carried(edit: Callable[[Document], None]) -> tuple[YamlText, Document]:
-    """The newest fragment after it took over `edit`, and the document that was taken over."""
-    upstream = copy.deepcopy(OURS)
-    edit(upstream)
-    text = carry(without_deviations(), old=NEWEST.date, new=NEWEST.date, upstream=upstream)
-    fragment = YamlText(text)
-    validate(fragment.data)
-    assert agreement(fragment.data, read_wire(upstream)).lines() == []
-    return fragment, upstream
+def carried(edit: Callable[[Document], None]) -> YamlText:
+    """The newest fragment after it took over `edit`."""
+    theirs = copy.deepcopy(OURS)
+    edit(theirs)
+    text = carry(without_deviations(), old=NEWEST.date, new=NEWEST.date, upstream=theirs)
+    document = YamlText(text)
+    validate(document.data)
+    assert agreement(document.data, read_wire(theirs)).lines() == []
+    return document
 
 
 def without_deviations() -> str:
@@ -183,20 +183,11 @@ def test_a_carried_fragment_agrees_with_upstream(edit: Callable[[Document], None
 
 
 def test_nothing_changes_when_upstream_has_not() -> None:
-    upstream = rebuilt_document()
-    assert carry(TEXT, old=NEWEST.date, new=NEWEST.date, upstream=upstream) == TEXT
+    assert carry(TEXT, old=NEWEST.date, new=NEWEST.date, upstream=published()) == TEXT
 
 
-def rebuilt_document() -> Document:
-    """Upstream as the newest fragment with all its deviations describes it."""
-    text = YamlText(without_deviations())
-    assert rebuilt(read_wire(text.data), ()) == read_wire(text.data)
-    return {**text.data, "x-deviations": []} if not OURS.get("x-deviations") else _upstream()
-
-
-def _upstream() -> Document:
-    from tooling import upstream
-
+def published() -> Document:
+    """The owner's document of the newest revision."""
     file = ROOT.parent / "shared" / "upstream" / f"{NEWEST.date}.json"
     if not file.exists():
         pytest.skip("the owner's documents are not at hand")
@@ -204,46 +195,46 @@ def _upstream() -> Document:
 
 
 def test_a_new_attribute_may_be_missing_or_null_and_takes_any_text() -> None:
-    fragment, _ = carried(attribute_comes)
+    document = carried(attribute_comes)
     path = ("components", "schemas", "JobAttributes")
-    new = fragment.get((*path, "properties", "priority"))
+    new = document.get((*path, "properties", "priority"))
     assert new["type"] == ["string", "null"]
     assert "enum" not in new
-    assert "priority" not in (fragment.get((*path, "required")) or [])
-    declared = {entry["fact"] for entry in fragment.get(("x-deviations",))}
+    assert "priority" not in (document.get((*path, "required")) or [])
+    declared = {entry["fact"] for entry in document.get(("x-deviations",))}
     assert declared == {"required", "nullable", "enum"}
 
 
 def test_a_declaration_goes_when_upstream_has_caught_up() -> None:
-    upstream = _upstream()
-    content = operation(upstream)["responses"]["200"]["content"]
+    theirs = published()
+    content = operation(theirs)["responses"]["200"]["content"]
     name = content[NEWEST.media_type]["schema"]["$ref"].rpartition("/")[2]
-    links = schema(upstream, name)["links"]
-    schema(upstream, name)["links"] = {"allOf": [links], "nullable": True}
-    text = carry(TEXT, old=NEWEST.date, new=NEWEST.date, upstream=upstream)
+    links = schema(theirs, name)["links"]
+    schema(theirs, name)["links"] = {"allOf": [links], "nullable": True}
+    text = carry(TEXT, old=NEWEST.date, new=NEWEST.date, upstream=theirs)
     gone = set(TEXT.splitlines()) - set(text.splitlines())
     assert [line.strip(' -"') for line in gone] == ["200.links"]
 
 
 def test_what_nothing_refers_to_any_more_goes_with_its_comments() -> None:
-    fragment, _ = carried(object_goes)
-    schemas = fragment.get(("components", "schemas"))
+    document = carried(object_goes)
+    schemas = document.get(("components", "schemas"))
     assert not {"JobRelationships", "VariantRelationship"} & set(schemas)
     assert "JobStatus" in schemas
 
 
 def test_a_change_of_one_error_leaves_the_other_alone() -> None:
-    fragment, _ = carried(one_error_changes)
-    wire = read_wire(fragment.data)
+    document = carried(one_error_changes)
+    wire = read_wire(document.data)
     assert "4XX.errors[].hint" in wire.places
     assert "5XX.errors[].hint" not in wire.places
 
 
 def test_comments_and_order_stay() -> None:
-    fragment, _ = carried(attribute_goes)
-    kept = [line for line in without_deviations().splitlines() if line in fragment.text]
+    document = carried(attribute_goes)
+    kept = [line for line in without_deviations().splitlines() if line in document.text]
     assert [line for line in kept if line.lstrip().startswith("#")]
-    assert [line for line in fragment.text.splitlines() if line not in kept] == []
+    assert [line for line in document.text.splitlines() if line not in kept] == []
 
 
 def test_a_new_date_is_written_where_the_old_one_stood() -> None:

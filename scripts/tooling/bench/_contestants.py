@@ -1,0 +1,180 @@
+"""Those who are compared, each reading a whole list of jobs, in a process of its own.
+
+    python -m tooling.bench._contestants NAME URL
+
+reads prefixes of lists from its standard input, a line each, and answers each with the CPU seconds
+that reading the list took. Connections stay open between lists, as those of a service do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import http.client
+import logging
+import sys
+import time
+import urllib.parse
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any
+
+from tooling.bench._pages import PATH
+
+Reader = Callable[[str], int]
+"""Reads the list at a base URL, and returns how many jobs it had."""
+
+KEY = "pk_0123456789abcdef0123456789abcdef01"
+REVISION = "2026-07-15"
+_HEADERS = {
+    "accept": "application/vnd.api+json",
+    "accept-encoding": "gzip",
+    "authorization": f"Klaviyo-API-Key {KEY}",
+    "revision": REVISION,
+}
+
+
+def counted(jobs: Iterable[Any]) -> int:
+    """Look at what most programs look at, and count."""
+    number = 0
+    for job in jobs:
+        if job.id and job.attributes.status and job.attributes.total_count:
+            number += 1
+    return number
+
+
+async def counted_async(jobs: AsyncIterable[Any]) -> int:
+    """`counted` for async iterators."""
+    number = 0
+    async for job in jobs:
+        if job.id and job.attributes.status and job.attributes.total_count:
+            number += 1
+    return number
+
+
+def ours() -> Reader:
+    """`Client`, with a limiter that counts but never has to wait."""
+    from klaviyo_variant_jobs import Client, RateLimiter
+
+    limiter = RateLimiter(999_999, 999_999)
+    clients: dict[str, Client[Any]] = {}
+
+    def read(url: str) -> int:
+        if url not in clients:
+            clients[url] = Client(KEY, revision=REVISION, base_url=url, rate_limiter=limiter)
+        return counted(clients[url].iter_jobs())
+
+    return read
+
+
+def ours_async() -> Reader:
+    """`AsyncClient`, the same way."""
+    from klaviyo_variant_jobs import AsyncClient, RateLimiter
+
+    runner = asyncio.Runner()
+    limiter = RateLimiter(999_999, 999_999)
+    clients: dict[str, AsyncClient[Any]] = {}
+
+    def read(url: str) -> int:
+        if url not in clients:
+            clients[url] = AsyncClient(KEY, revision=REVISION, base_url=url, rate_limiter=limiter)
+        return runner.run(counted_async(clients[url].iter_jobs()))
+
+    return read
+
+
+def sdk() -> Reader:
+    """The official SDK, which has no iterator of its own."""
+    from klaviyo_api import KlaviyoAPI  # type: ignore[import-not-found]
+
+    listings: dict[str, Callable[..., Any]] = {}
+
+    def read(url: str) -> int:
+        if url not in listings:
+            listings[url] = KlaviyoAPI(KEY, test_host=url).Catalogs.get_bulk_create_variants_jobs
+        jobs = 0
+        link = None
+        while True:
+            page = listings[url](page_cursor=link)
+            jobs += counted(page.data)
+            link = page.links.next
+            if link is None:
+                return jobs
+
+    return read
+
+
+def dicts() -> Reader:
+    """httpx and `response.json()`: what one writes without any client library."""
+    import httpx
+
+    client = httpx.Client(headers=_HEADERS)
+
+    def read(url: str) -> int:
+        jobs = 0
+        link = url + PATH
+        while link:
+            response = client.get(link)
+            response.raise_for_status()
+            page = response.json()
+            for job in page["data"]:
+                attributes = job["attributes"]
+                if job["id"] and attributes["status"] and attributes["total_count"]:
+                    jobs += 1
+            link = page["links"]["next"]
+        return jobs
+
+    return read
+
+
+def structs() -> Reader:
+    """http.client and msgspec Structs of every member: about as fast as typed Python gets."""
+    import msgspec
+
+    from tooling.bench._structs import Page
+
+    decoder = msgspec.json.Decoder(Page)
+    connections: dict[str, http.client.HTTPConnection] = {}
+
+    def read(url: str) -> int:
+        host = urllib.parse.urlsplit(url).netloc
+        if host not in connections:
+            connections[host] = http.client.HTTPConnection(host)
+        connection = connections[host]
+        jobs = 0
+        link: str | None = url + PATH
+        while link:
+            connection.request("GET", link.removeprefix(f"http://{host}"), headers=_HEADERS)
+            response = connection.getresponse()
+            body = response.read()
+            if response.getheader("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            page = decoder.decode(body)
+            jobs += counted(page.data)
+            link = page.links.next
+        return jobs
+
+    return read
+
+
+CONTESTANTS: dict[str, Callable[[], Reader]] = {
+    "ours": ours,
+    "ours_async": ours_async,
+    "sdk": sdk,
+    "dicts": dicts,
+    "structs": structs,
+}
+
+
+def _answer_lines(read: Reader, server: str) -> None:
+    for line in sys.stdin:
+        gc.collect()  # Everybody starts from a clean heap, whatever the list before left.
+        started = time.process_time()
+        jobs = read(server + line.strip())
+        print(time.process_time() - started, jobs, flush=True)
+
+
+if __name__ == "__main__":
+    # A page that does not fit is logged; that is measured, its way to the terminal is not.
+    logging.getLogger("klaviyo_variant_jobs").addHandler(logging.NullHandler())
+    _answer_lines(CONTESTANTS[sys.argv[1]](), sys.argv[2])

@@ -1,0 +1,77 @@
+"""Interleaved rounds of contestants, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from tooling.bench._pages import JOBS_PER_PAGE, Listing
+from tooling.bench._peers import environment
+
+
+@attrs.frozen
+class Lap:
+    """One contestant reading one list."""
+
+    contestant: str
+    listing: Listing
+
+
+def cpu_ms_per_page(
+    laps: Sequence[Lap], *, server: str, rounds: int, peers: Path | None
+) -> dict[Lap, float]:
+    """Medians over `rounds`, in each of which every lap is run once, after one that is not counted.
+
+    `peers` is the Python of an environment with everybody in it; None for this one.
+    """
+    seconds: dict[Lap, list[float]] = {lap: [] for lap in laps}
+    with contextlib.ExitStack() as stack:
+        names = dict.fromkeys(lap.contestant for lap in laps)
+        runners = {name: stack.enter_context(_runner(name, server, peers)) for name in names}
+        for nth in range(rounds + 1):
+            for lap, measured in seconds.items():
+                taken = runners[lap.contestant].run(lap.listing)
+                if nth:
+                    measured.append(taken)
+    return {
+        lap: statistics.median(measured) / lap.listing.pages * 1000
+        for lap, measured in seconds.items()
+    }
+
+
+@attrs.frozen
+class _Runner:
+    process: subprocess.Popen[str]
+
+    def run(self, listing: Listing) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{listing.prefix}\n")
+        self.process.stdin.flush()
+        cpu_s, jobs = self.process.stdout.readline().split()
+        if int(jobs) != listing.pages * JOBS_PER_PAGE:
+            raise AssertionError(f"{self.process.args!r} read {jobs} jobs of {listing}")
+        return float(cpu_s)
+
+
+@contextlib.contextmanager
+def _runner(name: str, server: str, peers: Path | None) -> Iterator[_Runner]:
+    command = [peers or sys.executable, "-m", "tooling.bench._contestants", name, server]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(with_sdk=peers is not None),
+        text=True,
+    ) as process:
+        try:
+            yield _Runner(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()

@@ -1,0 +1,76 @@
+"""CPU per page: the official SDK, plain httpx, http.client with Structs, and ours."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import attrs
+
+from tooling.bench._figures import Figure, show
+from tooling.bench._pages import Listing
+from tooling.bench._peers import peers_python
+from tooling.bench._rounds import Lap, cpu_ms_per_page
+from tooling.bench._server import page_server
+
+
+@attrs.frozen
+class Ratio:
+    """One lap's CPU divided by another's, and what it should be."""
+
+    name: str
+    dividend: Lap
+    divisor: Lap
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print, and return 0."""
+    parser = argparse.ArgumentParser(prog="bench cpu", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--pages", type=int, default=20, help="in each list")
+    parser.add_argument("--no-peers", action="store_true", help="leave the official SDK out")
+    options = parser.parse_args(argv)
+    peers = None if options.no_peers else peers_python()
+    ratios = _ratios(options.pages, with_sdk=peers is not None)
+    laps = list(dict.fromkeys(lap for r in ratios for lap in (r.dividend, r.divisor)))
+    with page_server() as server:
+        cpu_ms = cpu_ms_per_page(laps, server=server, rounds=options.rounds, peers=peers)
+    return show(
+        "cpu",
+        [(_label(lap), f"{ms:.2f} ms/page") for lap, ms in cpu_ms.items()],
+        [
+            Figure(r.name, cpu_ms[r.dividend] / cpu_ms[r.divisor], r.at_least, r.at_most)
+            for r in ratios
+        ],
+    )
+
+
+def _ratios(pages: int, *, with_sdk: bool) -> list[Ratio]:
+    small = Listing("small", "plain", pages)
+    small_gzip = Listing("small", "gzip", pages)
+    large = Listing("large", "plain", pages)
+    large_gzip = Listing("large", "gzip", pages)
+    sdk, ours = Lap("sdk", small), Lap("ours", small)
+    against_sdk = [
+        Ratio("sdk/ours", sdk, ours, at_least=8.5),
+        Ratio("sdk/ours async", sdk, Lap("ours_async", small), at_least=7.0),
+    ]
+    return [
+        *(against_sdk if with_sdk else []),
+        Ratio("ours/dicts", ours, Lap("dicts", small), at_most=0.85),
+        Ratio("ours/dicts gzip", Lap("ours", small_gzip), Lap("dicts", small_gzip), at_most=0.85),
+        Ratio("ours/dicts large", Lap("ours", large), Lap("dicts", large), at_most=0.9),
+        Ratio(
+            "ours/dicts large gzip", Lap("ours", large_gzip), Lap("dicts", large_gzip), at_most=0.9
+        ),
+        Ratio("ours/structs", ours, Lap("structs", small), at_most=2.4),
+        Ratio(
+            "ours/structs gzip", Lap("ours", small_gzip), Lap("structs", small_gzip), at_most=2.1
+        ),
+    ]
+
+
+def _label(lap: Lap) -> str:
+    return f"{lap.contestant}, {lap.listing.kind} {lap.listing.encoding}"

@@ -1,0 +1,125 @@
+"""A document that cannot be used is refused in one line that says what is wrong and where."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from ruamel.yaml import YAML
+
+from small_document import PATH, small_document
+from tooling import upstream
+from tooling.schema import DocumentError
+
+
+def written(tmp_path: Path, content: str) -> str:
+    file = tmp_path / "upstream.json"
+    file.write_text(content, encoding="utf-8")
+    return str(file)
+
+
+def refusal(source: str) -> str:
+    with pytest.raises(DocumentError) as caught:
+        upstream.load(source)
+    message = str(caught.value)
+    assert message.startswith(source)
+    assert "\n" not in message
+    return message
+
+
+def test_json_and_yaml_are_read_alike(tmp_path: Path) -> None:
+    out = io.StringIO()
+    YAML(typ="safe").dump(small_document(), out)
+    from_yaml = upstream.load(written(tmp_path, out.getvalue()))
+    assert from_yaml == upstream.load(written(tmp_path, json.dumps(small_document())))
+
+
+def test_a_whole_document_is_cut_to_the_operation(tmp_path: Path) -> None:
+    document = small_document()
+    document["paths"] = {"/api/profiles": {"get": {}}, **document["paths"]}
+    assert list(upstream.load(written(tmp_path, json.dumps(document)))["paths"]) == [PATH]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"openapi": "3.0.2", "paths": {', "is no JSON"),
+        ("", "is no JSON"),
+        ("a: b: c", "neither JSON nor YAML"),
+        ("[]", "is no OpenAPI document"),
+        ("<html></html>", "is no OpenAPI document"),
+        ('{"message": "Not Found"}', "lacks openapi or paths"),
+        ('{"openapi": "3.0.2", "paths": {"/api/profiles": {"get": {}}}}', f"no GET {PATH}"),
+    ],
+)
+def test_a_text_that_is_no_such_document_is_refused(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    assert told in refusal(written(tmp_path, content))
+
+
+def dangling(document: dict[str, Any]) -> None:
+    del document["components"]["schemas"]["Links"]
+
+
+def circular(document: dict[str, Any]) -> None:
+    document["components"]["responses"]["Refused"] = {"$ref": "#/components/responses/Refused"}
+
+
+def foreign(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["Collection"] = {"$ref": "other.json#/Collection"}
+
+
+def wrong_type(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["Links"]["type"] = {"not": "a type"}
+
+
+def wrong_shape(document: dict[str, Any]) -> None:
+    document["paths"][PATH]["get"]["parameters"] = 7
+
+
+def no_responses(document: dict[str, Any]) -> None:
+    del document["paths"][PATH]["get"]["responses"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (dangling, "#/components/schemas/Links leads nowhere"),
+        (circular, "leads back to itself"),
+        (foreign, "does not lead into this document"),
+        (wrong_type, "200.links: type"),
+        (wrong_shape, "not in the shape of OpenAPI"),
+        (no_responses, "describes no responses"),
+    ],
+)
+def test_a_broken_document_is_refused_with_the_place(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    document = small_document()
+    spoil(document)
+    assert told in refusal(written(tmp_path, json.dumps(document)))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    assert "No such file" in refusal(str(tmp_path / "missing.json"))
+
+
+def test_a_revision_the_owner_does_not_publish_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(404))
+    monkeypatch.setattr(upstream.httpx, "stream", httpx.Client(transport=transport).stream)
+    assert "answered 404" in refusal(upstream.published("2030-01-15"))
+
+
+def test_a_network_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route to host")
+
+    client = httpx.Client(transport=httpx.MockTransport(unreachable))
+    monkeypatch.setattr(upstream.httpx, "stream", client.stream)
+    assert "no route to host" in refusal(upstream.published("2030-01-15"))
