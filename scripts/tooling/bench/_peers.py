@@ -30,7 +30,14 @@ def peers_python() -> Path | None:
     print(f"installing {SDK} and this project into {place.relative_to(ROOT)}", file=sys.stderr)
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, SDK, "--editable", ROOT], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"no official SDK to compare with, its rows are left out: {error}", file=sys.stderr)
