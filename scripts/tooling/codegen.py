@@ -17,11 +17,16 @@ import openapi_python_client as generator
 from openapi_python_client.config import Config, ConfigFile, MetaType
 
 from tooling import lock
-from tooling.fragment import OPERATION, Fragment, FragmentError, fragments
+from tooling.changes import changes_between, in_python, python_name
+from tooling.fragment import OPERATION, Fragment, FragmentError, fragments, load
 
 PACKAGE = "klaviyo_variant_jobs_api"
 RUNTIME = ("client.py", "errors.py", "types.py")
-OWN_MODULES = {"__init__.py": "init.py.jinja", "registry.py": "registry.py.jinja"}
+OWN_MODULES = {
+    "__init__.py": "init.py.jinja",
+    "changes.py": "changes.py.jinja",
+    "registry.py": "registry.py.jinja",
+}
 
 # The same bytes from ruff 0.6.9 to 0.17.6; the generator's default post hooks gave four outputs.
 _RUFF = (
@@ -128,7 +133,14 @@ def _render_template(spec_dir: Path, template: str, revisions: Sequence[Fragment
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(revisions=revisions, operation=OPERATION)
+    newest = load(revisions[-1].file)
+    return environment.get_template(template).render(
+        revisions=revisions,
+        operation=OPERATION,
+        changes={one.date: changes_between(load(one.file), newest) for one in revisions},
+        python_name=python_name,
+        in_python=in_python,
+    )
 
 
 def _stamp(package: Path, revisions: Sequence[Fragment]) -> None:

@@ -1,18 +1,20 @@
-"""The kept revisions: how long each lasts, and how it differs from the newest."""
+"""The kept revisions: how long each lasts, and how the newest differs from it."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from klaviyo_variant_jobs.revisions import (
-    NEWEST,
     REVISIONS,
     Revision,
     retired_on,
     stable_until,
 )
+from klaviyo_variant_jobs_api.changes import CHANGES
 
 from .rows import mapping_layout
 from .table import Column
@@ -27,7 +29,7 @@ def revision_rows(today: dt.date) -> Iterator[Mapping[str, Any]]:
             "today": state(revision, today),
             "stable_until": stable_until(revision.date).isoformat(),
             "retired_on": retired_on(revision.date).isoformat(),
-            "differs": list(differences(revision)),
+            "differs": [attrs.asdict(change) for change in CHANGES[revision.date]],
         }
 
 
@@ -38,34 +40,14 @@ def state(revision: Revision[Any], today: dt.date) -> str:
     return "deprecated" if today < retired_on(revision.date) else "retired"
 
 
-def differences(revision: Revision[Any]) -> Iterator[str]:
-    """How a revision differs from the newest, as far as the registry tells."""
-    for what, here, newest in (
-        ("path", revision.path, NEWEST.path),
-        ("media type", revision.media_type, NEWEST.media_type),
-        ("rate limit", _limits(revision), _limits(NEWEST)),
-        ("identifier", _identifier(revision), _identifier(NEWEST)),
-    ):
-        if here != newest:
-            yield f"{what} {here}, newest {newest}"
-    for what, ours, theirs in (
-        ("field", revision.fields, NEWEST.fields),
-        ("status", revision.statuses, NEWEST.statuses),
-    ):
-        for name in ours:
-            if name not in theirs:
-                yield f"{what} {name}, gone in the newest"
-        for name in theirs:
-            if name not in ours:
-                yield f"no {what} {name}, new since"
-
-
-def _limits(revision: Revision[Any]) -> str:
-    return f"{revision.burst}/s {revision.steady}/min"
-
-
-def _identifier(revision: Revision[Any]) -> str:
-    return "attributes.job_id" if revision.id_in_attributes else "id"
+def in_short(changes: Iterable[Mapping[str, str]]) -> str:
+    """The places that differ, by how grave that is; the sentences are in the JSON output."""
+    places: dict[str, list[str]] = {}
+    for change in changes:
+        names = places.setdefault(change["level"], [])
+        if change["name"] not in names:
+            names.append(change["name"])
+    return "; ".join(f"{level}: {', '.join(names)}" for level, names in places.items())
 
 
 _STYLES = {"live": "green", "deprecated": "yellow", "retired": "red"}
@@ -77,8 +59,8 @@ REVISION_LAYOUT = mapping_layout(
         Column("stable until", lambda row: row["stable_until"]),
         Column("retired on", lambda row: row["retired_on"]),
         Column(
-            "differs from the newest",
-            lambda row: visible("; ".join(row["differs"])) or NOTHING,
+            "the newest differs in",
+            lambda row: visible(in_short(row["differs"])) or NOTHING,
             folds=True,
         ),
     ),

@@ -28,13 +28,15 @@ class Ratio:
 def main(argv: Sequence[str]) -> int:
     """Measure, print, and return 0."""
     parser = argparse.ArgumentParser(prog="bench cpu", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--pages", type=int, default=20, help="in each list")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--pages", type=int, default=50, help="in each list")
     parser.add_argument("--no-peers", action="store_true", help="leave the official SDK out")
     options = parser.parse_args(argv)
     peers = None if options.no_peers else peers_python()
     ratios = _ratios(options.pages, with_sdk=peers is not None)
     laps = list(dict.fromkeys(lap for r in ratios for lap in (r.dividend, r.divisor)))
+    if peers:
+        laps.append(Lap("sdk_kept", Listing("small", "plain", options.pages)))
     with page_server() as server:
         cpu_ms = cpu_ms_per_page(laps, server=server, rounds=options.rounds, peers=peers)
     return show(
