@@ -101,7 +101,7 @@ def sdk() -> Reader:
 
 
 def sdk_kept() -> Reader:
-    """The official SDK with its method in a variable: it makes it anew for each `klaviyo.Catalogs`."""
+    """The official SDK, its method kept: it makes it anew for each `klaviyo.Catalogs`."""
     from klaviyo_api import KlaviyoAPI
 
     methods: dict[str, Callable[..., Any]] = {}
