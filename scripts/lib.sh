@@ -67,3 +67,13 @@ install_into() {
     "${pip[@]}" --upgrade 'pip>=25.1' # The first that knows --group.
     "${pip[@]}" "$@"
 }
+
+# tool MODULE ARGUMENTS…: run a module of scripts/tooling in .venv, from wherever one stands.
+tool() {
+    local root
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    (cd "$root" && set_up dev >&2)
+    # This tree's own packages first: a bump works in a copy, with the .venv of the original.
+    PYTHONPATH=$root/scripts:$root/overlay:$root/generated \
+        exec "$root/.venv/bin/python" -m tooling "$@"
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def _names() -> list[str]:
@@ -12,7 +13,7 @@ def _names() -> list[str]:
     return sorted(module.name for module in found if not module.name.startswith("_"))
 
 
-def main(argv: Sequence[str]) -> int:
+def main(_root: Path, argv: Sequence[str]) -> int:
     """Run one figure with the rest of the arguments; list them all when none is named."""
     if argv and argv[0] in _names():
         return int(importlib.import_module(f"{__name__}.{argv[0]}").main(argv[1:]))
