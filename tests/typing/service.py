@@ -1,31 +1,46 @@
-"""A service's code, checked by mypy: which job model a client is known to give."""
+"""A service's code, checked by mypy: which job model a client is known to give.
 
-from typing import assert_type
+It names no date of its own, so that it holds for whatever revisions are kept.
+"""
 
-from klaviyo_variant_jobs import AsyncClient, Client
-from klaviyo_variant_jobs_api.r2022_10_17.models.job import Job as OldestJob
-from klaviyo_variant_jobs_api.r2026_07_15.models.job import Job as NewestJob
-from klaviyo_variant_jobs_api.registry import R2022_10_17
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, assert_type
+
+from klaviyo_variant_jobs import NEWEST, AsyncClient, Client, Revision
+
+if TYPE_CHECKING:
+    from klaviyo_variant_jobs_api.registry import AnyJob, NewestDate, NewestJob
+
+JobT = TypeVar("JobT")
 
 
-def counts(date: str) -> None:
-    with Client() as newest:
-        for job in newest.iter_jobs(status="processing"):
+def counts(date: str, newest: NewestDate) -> None:
+    with Client() as client:
+        for job in client.iter_jobs(status="processing"):
             assert_type(job, NewestJob)
             assert_type(job.attributes.completed_count, int | None)
-    for job in Client(revision="2026-07-15").iter_jobs():
+    for job in Client(revision=newest).iter_jobs():
         assert_type(job, NewestJob)
-    for old in Client(revision=R2022_10_17).iter_jobs():
-        assert_type(old, OldestJob)
-        assert_type(old.attributes.job_id, str | None)
+    for job in Client(revision=NEWEST).iter_jobs():
+        assert_type(job, NewestJob)
     for some in Client(revision=date).iter_jobs():
-        assert_type(some, OldestJob | NewestJob)
+        assert_type(some, AnyJob)
 
 
-async def counts_async() -> None:
-    async with AsyncClient(revision="2026-07-15") as client:
+def first_of(revision: Revision[JobT]) -> JobT | None:
+    with Client(revision=revision) as client:
+        assert_type(client, Client[JobT])
+        return next(client.iter_jobs(), None)
+
+
+async def counts_async(date: str, newest: NewestDate) -> None:
+    async with AsyncClient(revision=newest) as client:
         async for page in client.iter_pages(prefetch=1):
             assert_type(page.next_cursor, str | None)
+            assert_type(page.jobs[0], NewestJob)
+    async for some in AsyncClient(revision=date).iter_jobs():
+        assert_type(some, AnyJob)
 
 
 def misuse(client: Client[NewestJob]) -> None:

@@ -1,0 +1,210 @@
+"""The clients: what they send, refuse, warn of once, own and share."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import math
+import urllib.request
+from typing import Any
+
+import httpx
+import pytest
+from dateutil.relativedelta import relativedelta
+
+from conftest import Wire
+from fake_api import KEY, FakeAPI, jobs, page
+from klaviyo_variant_jobs import (
+    NEWEST,
+    REVISIONS,
+    AsyncClient,
+    Client,
+    KlaviyoError,
+    RateLimiter,
+    Revision,
+    client,
+)
+from klaviyo_variant_jobs.rate_limits import shared_limiter
+from klaviyo_variant_jobs.sandbox import VirtualClock
+
+BORN = dt.datetime.fromisoformat(NEWEST.date).replace(tzinfo=dt.UTC)
+both = pytest.mark.parametrize("kind", [Client, AsyncClient])
+
+
+def limiter_of(made: Any) -> Any:
+    return made._terms.limiter
+
+
+@pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.date)
+async def test_a_request_pins_its_revision_and_declines_any_other(
+    wire: Wire, revision: Revision[Any]
+) -> None:
+    api = FakeAPI(jobs(1))
+    await wire.of(wire.client(api, revision=revision).get_page())
+    (sent,) = api.requests
+    assert sent.headers["revision"] == revision.date
+    assert sent.headers["x-klaviyo-revision-fall-forward-opt-out"] == "1"
+    assert sent.headers["accept"] == revision.media_type
+    assert sent.headers["accept-encoding"] == "gzip"
+    assert sent.url.path == revision.path
+    assert [name for name, value in sent.headers.items() if KEY in value] == ["authorization"]
+    assert sent.headers["authorization"] == f"Klaviyo-API-Key {KEY}"
+
+
+@both
+def test_an_unknown_revision_is_refused_with_those_it_knows(kind: Any) -> None:
+    with pytest.raises(ValueError, match=r"2019-01-01") as refused:
+        kind(KEY, revision="2019-01-01")
+    assert all(revision.date in str(refused.value) for revision in REVISIONS)
+
+
+@both
+def test_the_newest_revision_is_the_default(kind: Any) -> None:
+    assert kind(KEY).revision == NEWEST.date
+
+
+@both
+@pytest.mark.parametrize(
+    "timeout", [None, 0, -1, math.inf, math.nan, httpx.Timeout(5, read=None)], ids=repr
+)
+def test_a_timeout_that_never_ends_is_refused(kind: Any, timeout: Any) -> None:
+    with pytest.raises(ValueError, match="timeout must be finite"):
+        kind(KEY, timeout=timeout)
+
+
+async def test_every_request_has_finite_timeouts_within_the_deadline(wire: Wire) -> None:
+    api = FakeAPI(jobs(1))
+    await wire.of(wire.client(api, timeout=httpx.Timeout(7, read=11)).get_page())
+    assert api.requests[0].extensions["timeout"] == {
+        "connect": 7,
+        "read": 11,
+        "write": 7,
+        "pool": 7,
+    }
+
+
+async def test_one_page_has_the_jobs_of_one_status(wire: Wire) -> None:
+    api = FakeAPI(jobs(1))
+    with pytest.raises(ValueError, match="iter_pages"):
+        await wire.of(wire.client(api).get_page(status=["queued", "complete"]))
+    assert api.requests == []
+
+
+async def told(wire: Wire, caplog: pytest.LogCaptureFixture, **headers: str) -> list[str]:
+    """What a client of the newest revision warns of in three pages with these headers."""
+    api = FakeAPI()
+    api.script.extend([page(**headers) for _ in range(3)])
+    made = wire.client(api, revision=NEWEST)
+    with caplog.at_level(logging.WARNING, "klaviyo_variant_jobs"):
+        for _ in range(3):
+            await wire.of(made.get_page())
+    return [record.getMessage() for record in caplog.records]
+
+
+async def test_another_revision_that_was_served_is_told_once(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.clock = VirtualClock(start=BORN)
+    (warning,) = await told(wire, caplog, x_klaviyo_api_revision="2025-10-15")
+    assert NEWEST.date in warning
+    assert "2025-10-15" in warning
+
+
+async def test_a_retirement_date_is_told_once(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    wire.clock = VirtualClock(start=BORN)
+    (warning,) = await told(wire, caplog, x_klaviyo_api_retirement_date="2028-07-15")
+    assert "2028-07-15" in warning
+
+
+@pytest.mark.parametrize(("days", "warnings"), [(-1, 0), (0, 1), (500, 1)])
+async def test_a_revision_past_its_first_year_is_told_once_with_the_dates(
+    wire: Wire, caplog: pytest.LogCaptureFixture, days: int, warnings: int
+) -> None:
+    wire.clock = VirtualClock(start=BORN + relativedelta(years=1, days=days))
+    found = await told(wire, caplog, x_klaviyo_api_revision=NEWEST.date)
+    assert len(found) == warnings
+    for warning in found:
+        assert str((BORN + relativedelta(years=1)).date()) in warning
+        assert str((BORN + relativedelta(years=2)).date()) in warning
+
+
+async def test_making_a_client_warns_of_nothing(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.client(FakeAPI(), revision=REVISIONS[0])
+    assert caplog.records == []
+
+
+async def test_a_closed_client_says_so(wire: Wire) -> None:
+    api = FakeAPI(jobs(1))
+    made = wire.client(api)
+    await wire.close(made)
+    failed = await wire.error(KlaviyoError, lambda: made.get_page())
+    assert "closed" in str(failed)
+    failed = await wire.error(KlaviyoError, made.iter_jobs())
+    assert failed.checkpoint is not None
+    assert api.requests == []
+
+
+async def test_an_http_client_that_was_passed_in_stays_open_and_keeps_its_headers(
+    wire: Wire,
+) -> None:
+    api = FakeAPI(jobs(1))
+    http = wire.http(api, headers={"X-Trace": "abc", "User-Agent": "other"})
+    made = wire.client(api, http_client=http)
+    await wire.of(made.get_page())
+    await wire.close(made)
+    assert not http.is_closed
+    assert api.requests[0].headers["x-trace"] == "abc"
+    assert api.requests[0].headers["user-agent"].startswith("klaviyo-variant-jobs/")
+
+
+def test_clients_share_one_ssl_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    build = httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(build()) or made[-1])
+    client._ssl_context.cache_clear()
+    for kind in (Client, AsyncClient, Client):
+        kind(KEY)
+    client._ssl_context.cache_clear()
+    assert len(made) == 1
+
+
+@both
+def test_a_proxy_of_the_environment_is_left_to_httpx(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    assert isinstance(kind(KEY)._owned, httpx.BaseTransport | httpx.AsyncBaseTransport)
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
+    assert isinstance(kind(KEY)._owned, httpx.Client | httpx.AsyncClient)
+
+
+def test_clients_of_one_credential_share_a_limiter_sync_and_async() -> None:
+    def token() -> str:
+        return "token"
+
+    first = limiter_of(Client("pk_shared_by_two"))
+    assert limiter_of(AsyncClient("pk_shared_by_two")) is first
+    assert limiter_of(Client("pk_of_somebody_else")) is not first
+    assert limiter_of(Client("pk_shared_by_two", base_url="http://localhost:1")) is not first
+    assert limiter_of(Client("pk_shared_by_two", clock=VirtualClock())) is not first
+    assert limiter_of(Client(access_token=token)) is limiter_of(AsyncClient(access_token=token))
+    assert limiter_of(Client(access_token=token)) is not limiter_of(Client(access_token=lambda: ""))
+
+
+def test_a_limiter_outlives_the_clients_that_used_it() -> None:
+    first = id(shared_limiter("an account"))
+    assert id(shared_limiter("an account")) == first
+
+
+def test_a_limiter_that_was_passed_in_is_used() -> None:
+    own = RateLimiter(burst=1, steady=1)
+    assert limiter_of(Client("pk_a", rate_limiter=own)) is own
+    assert limiter_of(AsyncClient("pk_b", rate_limiter=own)) is own
+
+
+@both
+def test_an_option_that_does_not_exist_is_refused(kind: Any) -> None:
+    with pytest.raises(TypeError, match="timeot"):
+        kind(KEY, timeot=3)
