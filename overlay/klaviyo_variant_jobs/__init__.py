@@ -7,10 +7,13 @@ with Client(api_key="pk_...", revision="2026-07-15") as client:
         print(job.id, job.attributes.completed_count, job.attributes.total_count)
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from klaviyo_variant_jobs_api.registry import NEWEST, REVISIONS, Revision
 
 from .checkpoint import Checkpoint
-from .client import AsyncClient, Client
+from .client.blocking import Client
 from .clock import Clock
 from .errors import (
     APIError,
@@ -30,12 +33,16 @@ from .errors import (
     TokenError,
     TransportError,
 )
-from .iteration import AsyncIteration, Iteration
+from .iteration.blocking import Iteration
 from .pagination import Page
 from .rate_limits import Limiter, RateLimit, RateLimiter
 from .retry import RetryPolicy
 from .revisions import job_id
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .client.aio import AsyncClient
+    from .iteration.aio import AsyncIteration
 
 __all__ = [
     "NEWEST",
@@ -71,3 +78,22 @@ __all__ = [
     "__version__",
     "job_id",
 ]
+
+
+# On first use: asyncio takes a fifth as long to import as httpx does, for which a program without
+# it should not wait.
+_ASYNC = {
+    "AsyncClient": "klaviyo_variant_jobs.client.aio",
+    "AsyncIteration": "klaviyo_variant_jobs.iteration.aio",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ASYNC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(_ASYNC[name]), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return __all__

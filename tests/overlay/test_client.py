@@ -22,8 +22,8 @@ from klaviyo_variant_jobs import (
     KlaviyoError,
     RateLimiter,
     Revision,
-    client,
 )
+from klaviyo_variant_jobs.client import shell
 from klaviyo_variant_jobs.rate_limits import shared_limiter
 from klaviyo_variant_jobs.sandbox import VirtualClock
 
@@ -163,10 +163,10 @@ def test_clients_share_one_ssl_context(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     build = httpx.create_ssl_context
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(build()) or made[-1])
-    client._ssl_context.cache_clear()
+    shell.ssl_context.cache_clear()
     for kind in (Client, AsyncClient, Client):
         kind(KEY)
-    client._ssl_context.cache_clear()
+    shell.ssl_context.cache_clear()
     assert len(made) == 1
 
 

@@ -186,12 +186,14 @@ def test_the_default_revision_is_the_newest() -> None:
     assert [revision.date for revision in REVISIONS] == sorted(r.date for r in REVISIONS)
 
 
-def test_importing_loads_no_revision_no_sandbox_no_command_line_and_never_warns() -> None:
+def test_importing_and_making_a_client_loads_only_what_it_needs_and_never_warns() -> None:
     # Whole names: `client` begins as `cli` does. What httpx imports of its own accord (click and
     # rich, where they are installed) is not ours to judge.
     code = (
         "import sys, klaviyo_variant_jobs;"
-        "unwanted = ('klaviyo_variant_jobs.sandbox', 'klaviyo_variant_jobs.cli', 'dateutil');"
+        "klaviyo_variant_jobs.Client('pk_test');"
+        "unwanted = ('klaviyo_variant_jobs.sandbox', 'klaviyo_variant_jobs.cli', 'dateutil',"
+        " 'asyncio');"
         "print([m for m in sys.modules if m.startswith('klaviyo_variant_jobs_api.r2')"
         " or any(m == name or m.startswith(name + '.') for name in unwanted)])"
     )

@@ -13,9 +13,9 @@ import attrs
 import click
 import httpx
 
-from klaviyo_variant_jobs import revisions
+from klaviyo_variant_jobs import Client, revisions
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
-from klaviyo_variant_jobs.client import DEFAULT_BASE_URL, Client
+from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
 
 from .options import Surroundings, read_api_key

@@ -11,7 +11,7 @@ import click
 import httpx
 
 from klaviyo_variant_jobs.checkpoint import Checkpoint
-from klaviyo_variant_jobs.client import DEFAULT_BASE_URL
+from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
 

@@ -1,0 +1,254 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+
+import httpx
+
+from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
+from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
+from klaviyo_variant_jobs.credentials import AsyncToken
+from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, Outcome, Response, Send
+from klaviyo_variant_jobs.iteration.aio import AsyncIteration
+from klaviyo_variant_jobs.iteration.progress import give_jobs, give_page
+from klaviyo_variant_jobs.pagination import JobT, Page, Query
+from klaviyo_variant_jobs.rate_limits import Limiter
+from klaviyo_variant_jobs.retry import RetryPolicy
+from klaviyo_variant_jobs_api.registry import NEWEST, Revision
+
+from .shell import (
+    DEFAULT_BASE_URL,
+    DEFAULT_TIMEOUT_S,
+    HTTP_ERRORS,
+    Options,
+    Shell,
+    proxied,
+    reader_of,
+    response_of,
+    ssl_context,
+    token_errors,
+)
+
+if TYPE_CHECKING:
+    from klaviyo_variant_jobs_api.registry import AnyJob, NewestDate, NewestJob
+
+
+class AsyncClientOptions(Options, total=False):
+    """Keyword arguments of `AsyncClient` besides the revision."""
+
+    access_token: AsyncToken | None
+    http_client: httpx.AsyncClient | None
+
+
+class AsyncClient(Shell[JobT]):
+    """`Client` for asyncio. Safe to share between the tasks of one event loop.
+
+    Takes the same arguments, but an `httpx.AsyncClient` as `http_client`; a callable
+    `access_token` may be a coroutine function. The deadline of a page is exact.
+    """
+
+    @overload
+    def __init__(
+        self: AsyncClient[NewestJob],
+        api_key: str | None = None,
+        *,
+        revision: NewestDate = ...,
+        **options: Unpack[AsyncClientOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        revision: Revision[JobT],
+        **options: Unpack[AsyncClientOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: AsyncClient[AnyJob],
+        api_key: str | None = None,
+        *,
+        revision: str,
+        **options: Unpack[AsyncClientOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        access_token: AsyncToken | None = None,
+        revision: str | Revision[Any] = NEWEST,
+        base_url: str = DEFAULT_BASE_URL,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        rate_limiter: Limiter | None = None,
+        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT_S,
+        http_client: httpx.AsyncClient | None = None,
+        strict: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        super().__init__(
+            api_key,
+            access_token,
+            revision,
+            http_client.headers if http_client else httpx.Headers(),
+            base_url=base_url,
+            retry=retry,
+            rate_limiter=rate_limiter,
+            timeout=timeout,
+            strict=strict,
+            clock=clock,
+        )
+        self._owned: httpx.AsyncClient | httpx.AsyncHTTPTransport | None = None
+        if http_client is None and not proxied():
+            # As in Client: the bare transport.
+            self._owned = transport = httpx.AsyncHTTPTransport(verify=ssl_context())
+            self._transmit: Callable[[httpx.Request], Awaitable[httpx.Response]] = (
+                transport.handle_async_request
+            )
+        else:
+            if http_client is None:
+                self._owned = http_client = httpx.AsyncClient(verify=ssl_context())
+            self._transmit = functools.partial(
+                http_client.send, auth=None, follow_redirects=False, stream=True
+            )
+
+    def iter_jobs(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        fields: Iterable[str] | None = None,
+        resume: str | Checkpoint | None = None,
+        prefetch: int = 0,
+    ) -> AsyncIteration[JobT]:
+        """Every job, newest first, across all pages; nothing is sent before the first is asked for.
+
+        Args:
+            status: list only jobs of this status; several mean one pass each, in lifecycle order.
+            fields: attributes to ask for; all by default.
+            resume: a checkpoint of an earlier iteration, or its text.
+            prefetch: pages to fetch ahead while you work, 0 or 1.
+
+        Raises `ValueError` at once for unknown statuses, fields or a foreign checkpoint; later
+        errors are of the `KlaviyoError` family and carry `.checkpoint`.
+        """
+        walk = self._walk(status, fields, resume, prefetch)
+        return AsyncIteration(walk, give_jobs, self._fetch, prefetch)
+
+    def iter_pages(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        fields: Iterable[str] | None = None,
+        resume: str | Checkpoint | None = None,
+        prefetch: int = 0,
+    ) -> AsyncIteration[Page[JobT]]:
+        """Like `iter_jobs`, page by page."""
+        walk = self._walk(status, fields, resume, prefetch)
+        return AsyncIteration(walk, give_page, self._fetch, prefetch)
+
+    async def get_page(
+        self,
+        *,
+        status: str | None = None,
+        fields: Iterable[str] | None = None,
+        cursor: str | None = None,
+    ) -> Page[JobT]:
+        """One page: the first, or the one at `cursor`. Raises as `Client.get_page` does."""
+        return await self._fetch(self._query(status, fields, cursor))
+
+    async def _fetch(self, query: Query) -> Page[JobT]:
+        return self._page(await self._drive(query), query)
+
+    async def _drive(self, query: Query) -> Answer:
+        steps = self._steps()
+        outcome: Outcome = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                outcome = None
+                if isinstance(step, Send):
+                    outcome = await self._send(query, step.seconds)
+                elif isinstance(step, AwaitPlace):
+                    await _woken(step)
+                else:
+                    await asyncio.sleep(step.seconds)
+        except StopIteration as done:
+            answer: Answer = done.value
+            return answer
+        finally:
+            steps.close()
+
+    async def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
+        try:
+            async with asyncio.timeout(seconds):
+                request = self._request(query, await self._authorization(), seconds)
+                response = await self._transmit(request)
+                try:
+                    return response_of(request, response, await self._read(response))
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            return self._out_of_time(seconds)
+        except KlaviyoError as error:
+            return error
+        except HTTP_ERRORS as error:
+            return self._broken(error)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        reader = reader_of(response)
+        try:
+            if response.is_stream_consumed:
+                return reader.take_decoded(response.content)
+            async for chunk in response.aiter_raw():
+                reader.feed(chunk)
+            return reader.finish()
+        except (KlaviyoError, *HTTP_ERRORS):
+            if response.status_code == 200:
+                raise
+            return reader.so_far()
+
+    async def _authorization(self) -> str:
+        credential = self._credential
+        if credential.header is not None:
+            return credential.header
+        with token_errors():
+            assert credential.supplier is not None
+            token = credential.supplier()
+            return credential.header_for(await token if inspect.isawaitable(token) else token)
+
+    async def aclose(self) -> None:
+        """Close the connections; an `http_client` that was passed in stays open."""
+        self._closed = True
+        if self._owned is not None:
+            await self._owned.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+async def _woken(step: AwaitPlace) -> None:
+    """Wait for the ticket's wake-up, which may come from another thread."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # The loop has been closed; nobody waits any more.
+            loop.call_soon_threadsafe(event.set)
+
+    step.ticket.on_grant(wake)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(step.seconds):
+            await event.wait()

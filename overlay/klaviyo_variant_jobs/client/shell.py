@@ -1,0 +1,352 @@
+"""What both clients share: everything but sending and waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import logging
+import math
+import re
+import ssl
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Generator, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Generic, TypedDict, cast
+
+import httpx
+
+from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
+from klaviyo_variant_jobs.clock import Clock
+from klaviyo_variant_jobs.credentials import AsyncToken, credential_from
+from klaviyo_variant_jobs.decode import PageDecoder
+from klaviyo_variant_jobs.errors import TokenError, TransportError, one_line
+from klaviyo_variant_jobs.exchange import (
+    DECODED_LIMIT,
+    ERROR_LIMIT,
+    Answer,
+    BodyReader,
+    Outcome,
+    Response,
+    Step,
+    Terms,
+    exchange,
+)
+from klaviyo_variant_jobs.pagination import Endpoint, JobT, Page, Query, Walk
+from klaviyo_variant_jobs.rate_limits import Limiter, shared_limiter
+from klaviyo_variant_jobs.retry import RetryPolicy
+from klaviyo_variant_jobs.revisions import (
+    check_fields,
+    check_status,
+    find,
+    retired_on,
+    stable_until,
+)
+from klaviyo_variant_jobs.version import __version__
+from klaviyo_variant_jobs_api.registry import Revision, RevisionCode
+
+logger = logging.getLogger("klaviyo_variant_jobs")
+
+DEFAULT_BASE_URL = "https://a.klaviyo.com"
+DEFAULT_TIMEOUT_S = 30.0
+
+HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
+
+
+class Options(TypedDict, total=False):
+    base_url: str
+    retry: RetryPolicy
+    rate_limiter: Limiter | None
+    timeout: float | httpx.Timeout
+    strict: bool
+    clock: Clock
+
+
+class Shell(Generic[JobT]):
+    """What both clients share: everything but sending and waiting."""
+
+    def __init__(
+        self,
+        api_key: str | None,
+        access_token: AsyncToken | None,
+        revision: str | Revision[Any],
+        http_headers: httpx.Headers,
+        *,
+        base_url: str,
+        retry: RetryPolicy,
+        rate_limiter: Limiter | None,
+        timeout: float | httpx.Timeout,
+        strict: bool,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._revision = find(revision)
+        self._credential = credential_from(api_key, access_token)
+        self._timeout = _checked_timeout(timeout)
+        origin = _checked_base_url(base_url)
+        self._url = origin + self._revision.path
+        self._endpoint = Endpoint(self._url)
+        self._origin = origin
+        self._http_headers = httpx.Headers(http_headers)
+        self._retry = retry
+        self._strict = strict
+        # Virtual and real time do not mix, and another host is another quota.
+        identity = (self._credential.identity, origin, clock)
+        self._limiter = rate_limiter or shared_limiter(identity)
+        self._closed = False
+        self._said: set[str] = set()
+        self._saying = threading.Lock()
+
+    # The next three are made for the first page: importing a revision's code takes a tenth of what
+    # importing httpx does, and a program that makes a client may never ask for one.
+
+    @functools.cached_property
+    def _code(self) -> RevisionCode[Any]:
+        return self._revision.load()
+
+    @functools.cached_property
+    def _terms(self) -> Terms:
+        return Terms(
+            revision=self.revision,
+            decoder=PageDecoder(self._code.page_model, strict=self._strict),
+            limiter=self._limiter,
+            policy=self._retry,
+            clock=self._clock,
+        )
+
+    @functools.cached_property
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        headers = self._http_headers
+        headers.update(
+            {
+                "accept": self._revision.media_type,
+                "accept-encoding": "gzip",
+                "user-agent": f"klaviyo-variant-jobs/{__version__} httpx/{httpx.__version__}",
+                "x-klaviyo-revision-fall-forward-opt-out": "1",
+            }
+        )
+        headers.update(self._code.get_kwargs(revision=self.revision)["headers"])
+        headers.pop("authorization", None)
+        return headers.raw
+
+    @property
+    def revision(self) -> str:
+        """The date of the revision that every request pins."""
+        return self._revision.date
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(revision={self.revision!r}, base_url={self._origin!r})"
+
+    def _query(self, status: str | None, fields: Iterable[str] | None, cursor: str | None) -> Query:
+        one = check_status(self._revision, status)
+        if len(one) > 1:
+            raise ValueError("a page has the jobs of one status; iter_pages() takes several")
+        return Query(one[0] if one else None, check_fields(self._revision, fields), cursor)
+
+    def _walk(
+        self,
+        status: str | Iterable[str] | None,
+        fields: Iterable[str] | None,
+        resume: str | Checkpoint | None,
+        prefetch: int,
+    ) -> Walk[Any]:
+        if prefetch not in (0, 1):
+            raise ValueError(f"prefetch is 0 or 1 page, not {prefetch!r}")
+        return Walk(
+            self._revision.date,
+            check_status(self._revision, status),
+            check_fields(self._revision, fields),
+            Checkpoint.parse(resume) if isinstance(resume, str) else resume,
+        )
+
+    def _steps(self) -> Generator[Step, Outcome, Answer]:
+        if self._closed:
+            raise KlaviyoError(
+                "the client is closed; make a new one, or move the work inside `with`"
+            )
+        return exchange(self._terms)
+
+    def _request(self, query: Query, authorization: str, seconds: float) -> httpx.Request:
+        kwargs = self._code.get_kwargs(
+            fields=query.fields or None,
+            filter_=None if query.status is None else f'equals(status,"{query.status}")',
+            page_cursor=query.cursor,
+            revision=self.revision,
+        )
+        # Encoded here, because httpx would decode and encode an opaque cursor on the way.
+        encoded = "&".join([f"{_quoted(k)}={_quoted(v)}" for k, v in kwargs["params"].items()])
+        return httpx.Request(
+            kwargs["method"].upper(),
+            f"{self._url}?{encoded}" if encoded else self._url,
+            headers=[*self._headers, (b"authorization", authorization.encode())],
+            extensions={"timeout": {k: min(v, seconds) for k, v in self._timeout.items()}},
+        )
+
+    def _broken(self, error: Exception) -> TransportError:
+        """The failure of a request in our terms, without the key that httpx's own carries."""
+        if isinstance(error, httpx.RequestError):
+            error.request = httpx.Request("GET", self._url)
+        # Error trackers show local variables, and in the frames of a failed write one is the
+        # request as it was sent.
+        link: BaseException | None = error
+        while link is not None:
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
+        said = one_line(str(error), 500) or "no detail given"
+        told = TransportError(
+            f"{type(error).__name__}: {said} [{self._url}, revision {self.revision}]; check the "
+            "network, proxies and the API's status, then resume"
+        )
+        told.__cause__ = error
+        return told
+
+    def _out_of_time(self, seconds: float) -> TransportError:
+        return TransportError(
+            f"the answer was not complete after {seconds:.3g} s, when the deadline passed "
+            f"[{self._url}, revision {self.revision}]"
+        )
+
+    def _page(self, answer: Answer, query: Query) -> Page[Any]:
+        document, headers = answer.page.document, answer.headers
+        anomalies = answer.page.anomalies
+        request_id = headers.get("x-klaviyo-req-id")
+        served = headers.get("x-klaviyo-api-revision")
+        if anomalies:
+            logger.warning(
+                "%d values of a page do not fit revision %s and were kept as they came: %s%s "
+                "[request %s]",
+                len(anomalies),
+                self.revision,
+                ", ".join(anomalies[:5]),
+                ", …" if len(anomalies) > 5 else "",
+                request_id,
+            )
+        self._look_at_lifecycle(served, headers.get("x-klaviyo-api-retirement-date"))
+        return Page(
+            jobs=document.data,
+            cursor=query.cursor,
+            rate_limit=answer.rate_limit,
+            request_id=request_id,
+            revision_served=served,
+            anomalies=anomalies,
+            # Links that are no object are no end: they are reported like an unusable link.
+            next=self._endpoint.cursor_in(getattr(document.links, "next", document.links)),
+        )
+
+    def _look_at_lifecycle(self, served: str | None, retirement: str | None) -> None:
+        if served is not None and served != self.revision and self._first("served"):
+            logger.warning("revision %s was pinned but the API served %s", self.revision, served)
+        if retirement is not None:
+            if self._first("lifecycle"):
+                logger.warning(
+                    "the API retires revision %s on %s; move to a newer one before",
+                    self.revision,
+                    retirement,
+                )
+        elif self._first("calendar"):
+            today = datetime.fromtimestamp(self._clock.time(), UTC).date()
+            if today >= stable_until(self.revision) and self._first("lifecycle"):
+                logger.warning(
+                    "revision %s has been deprecated since %s and may be retired on %s; move to a "
+                    "newer one",
+                    self.revision,
+                    stable_until(self.revision),
+                    retired_on(self.revision),
+                )
+
+    def _first(self, topic: str) -> bool:
+        """Whether nothing was said of `topic` before."""
+        if topic in self._said:
+            return False
+        with self._saying:
+            new = topic not in self._said
+            self._said.add(topic)
+        return new
+
+
+@contextlib.contextmanager
+def token_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise TokenError(
+            f"the access_token callable failed: {type(error).__name__}; nothing was sent. Mend it, "
+            "then resume"
+        ) from error
+
+
+_quoted = functools.partial(urllib.parse.quote, safe="", errors="surrogateescape")
+
+
+def reader_of(response: httpx.Response) -> BodyReader:
+    limit = DECODED_LIMIT if response.status_code == 200 else ERROR_LIMIT
+    return BodyReader(response.headers.get("content-encoding", ""), limit_bytes=limit)
+
+
+def response_of(request: httpx.Request, response: httpx.Response, body: bytes) -> Response:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    secret = request.headers["authorization"].partition(" ")[2]
+    return Response(response.status_code, headers, body, secret)
+
+
+def proxied() -> bool:
+    """Whether the environment names a proxy, which httpx's clients know how to use."""
+    return any(scheme in urllib.request.getproxies() for scheme in ("http", "https", "all"))
+
+
+@functools.cache
+def ssl_context() -> ssl.SSLContext:
+    # One per process: building it takes some 30 ms, as long as importing half of httpx.
+    return httpx.create_ssl_context()
+
+
+def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
+    parts = httpx.Timeout(timeout).as_dict()
+    for name, seconds in parts.items():
+        if seconds is None or not 0.0 < seconds < math.inf:
+            raise ValueError(
+                f"timeout must be finite and above 0 seconds, but its {name} part is {seconds!r}"
+            )
+    return cast("dict[str, float]", parts)
+
+
+_BASE_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
+    r"(?:/[!-~]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _checked_base_url(base_url: str) -> str:
+    """The URL without a trailing slash. Raises `ValueError` where the key would not be safe."""
+    match = _BASE_URL.fullmatch(base_url)
+    if (
+        match is None
+        or int(match["port"] or 443) > 65535
+        or any(mark in base_url for mark in "?#@\\")
+    ):
+        # Not quoted: what makes it unfit may be a password in it.
+        raise ValueError(
+            "base_url must be an http(s) URL of a host with an optional port and path, without "
+            "user, query or fragment"
+        )
+    if match["scheme"].lower() == "http" and not _is_loopback(match["host"].strip("[]")):
+        raise ValueError(
+            f"base_url {base_url!r} is plain http: the key would travel in clear. Use https; http "
+            "is for loopback hosts only"
+        )
+    return base_url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,94 @@
+"""The iterator for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from klaviyo_variant_jobs.checkpoint import KlaviyoError
+from klaviyo_variant_jobs.pagination import Page, Query, Walk
+
+from .progress import Give, ItemT, Progress
+
+# An event loop holds tasks weakly; one whose iterator was dropped still has to end in order.
+_ahead_tasks: set[asyncio.Task[Page[Any]]] = set()
+
+
+def _ended(task: asyncio.Task[Page[Any]]) -> None:
+    _ahead_tasks.discard(task)
+    if not task.cancelled():
+        task.exception()  # Looked at, so that asyncio does not report it for a dropped iterator.
+
+
+class AsyncIteration(Progress[ItemT]):
+    """A lazy async iterator over jobs or pages, and an async context manager.
+
+    Raises errors of the `KlaviyoError` family, each with `.checkpoint`; asking again after an
+    error tries again. Not for use from several tasks at once.
+    """
+
+    def __init__(
+        self,
+        walk: Walk[Any],
+        give: Give[ItemT],
+        fetch: Callable[[Query], Coroutine[Any, Any, Page[Any]]],
+        prefetch: int,
+    ) -> None:
+        super().__init__(walk, give)
+        self._fetch = fetch
+        self._prefetch = prefetch
+        self._ahead: asyncio.Task[Page[Any]] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ItemT:
+        for item in self._items:
+            return item
+        return await self._turn()
+
+    async def _turn(self) -> ItemT:
+        while not self._closed:
+            try:
+                page = await self._next_page()
+            except KlaviyoError as error:
+                raise self._located(error) from error.__cause__
+            if page is None:
+                break
+            self._show(page)
+            query = self._upcoming() if self._prefetch else None
+            if query is not None:
+                self._ahead = asyncio.create_task(self._fetch(query))
+                _ahead_tasks.add(self._ahead)
+                self._ahead.add_done_callback(_ended)
+            for item in self._items:
+                return item
+        raise StopAsyncIteration
+
+    async def _next_page(self) -> Page[Any] | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            return await ahead
+        query = self._following()
+        return None if query is None else await self._fetch(query)
+
+    async def aclose(self) -> None:
+        """Stop; `checkpoint` goes on telling where. A page being fetched ahead is cancelled."""
+        self._finish()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
