@@ -15,7 +15,7 @@ import httpx
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.credentials import AsyncToken
-from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, Outcome, Response, Send
+from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, BodyReader, Outcome, Response, Send
 from klaviyo_variant_jobs.iteration.aio import AsyncIteration
 from klaviyo_variant_jobs.iteration.progress import give_jobs, give_page
 from klaviyo_variant_jobs.pagination import JobT, Page, Query
@@ -29,9 +29,10 @@ from .shell import (
     HTTP_ERRORS,
     Options,
     Shell,
+    headers_of,
     proxied,
     reader_of,
-    response_of,
+    secret_of,
     ssl_context,
     token_errors,
 )
@@ -190,7 +191,9 @@ class AsyncClient(Shell[JobT]):
                 request = self._request(query, await self._authorization(), seconds)
                 response = await self._transmit(request)
                 try:
-                    return response_of(request, response, await self._read(response))
+                    headers = headers_of(response)
+                    body = await self._read(response, reader_of(response, headers))
+                    return Response(response.status_code, headers, body, secret_of(request))
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -200,8 +203,7 @@ class AsyncClient(Shell[JobT]):
         except HTTP_ERRORS as error:
             return self._broken(error)
 
-    async def _read(self, response: httpx.Response) -> bytes:
-        reader = reader_of(response)
+    async def _read(self, response: httpx.Response, reader: BodyReader) -> bytes:
         try:
             if response.is_stream_consumed:
                 return reader.take_decoded(response.content)

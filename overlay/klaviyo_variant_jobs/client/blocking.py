@@ -13,7 +13,7 @@ import httpx
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.credentials import SyncToken
-from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, Outcome, Response, Send
+from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, BodyReader, Outcome, Response, Send
 from klaviyo_variant_jobs.iteration.blocking import Halt, Iteration
 from klaviyo_variant_jobs.iteration.progress import give_jobs, give_page
 from klaviyo_variant_jobs.pagination import JobT, Page, Query
@@ -27,9 +27,10 @@ from .shell import (
     HTTP_ERRORS,
     Options,
     Shell,
+    headers_of,
     proxied,
     reader_of,
-    response_of,
+    secret_of,
     ssl_context,
     token_errors,
 )
@@ -212,7 +213,9 @@ class Client(Shell[JobT]):
             request = self._request(query, self._authorization(), seconds)
             response = self._transmit(request)
             try:
-                return response_of(request, response, self._read(response, deadline, seconds))
+                headers = headers_of(response)
+                body = self._read(response, reader_of(response, headers), deadline, seconds)
+                return Response(response.status_code, headers, body, secret_of(request))
             finally:
                 response.close()
         except KlaviyoError as error:
@@ -220,8 +223,9 @@ class Client(Shell[JobT]):
         except HTTP_ERRORS as error:
             return self._broken(error)
 
-    def _read(self, response: httpx.Response, deadline: float, seconds: float) -> bytes:
-        reader = reader_of(response)
+    def _read(
+        self, response: httpx.Response, reader: BodyReader, deadline: float, seconds: float
+    ) -> bytes:
         try:
             if response.is_stream_consumed:
                 return reader.take_decoded(response.content)

@@ -12,7 +12,7 @@ import ssl
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, TypedDict, cast
 
@@ -29,7 +29,6 @@ from klaviyo_variant_jobs.exchange import (
     Answer,
     BodyReader,
     Outcome,
-    Response,
     Step,
     Terms,
     exchange,
@@ -176,7 +175,8 @@ class Shell(Generic[JobT]):
             revision=self.revision,
         )
         # Encoded here, because httpx would decode and encode an opaque cursor on the way.
-        encoded = "&".join([f"{_quoted(k)}={_quoted(v)}" for k, v in kwargs["params"].items()])
+        params = kwargs["params"].items()
+        encoded = "&".join([f"{_quoted_name(name)}={_quoted(value)}" for name, value in params])
         return httpx.Request(
             kwargs["method"].upper(),
             f"{self._url}?{encoded}" if encoded else self._url,
@@ -278,20 +278,26 @@ def token_errors() -> Iterator[None]:
 
 
 _quoted = functools.partial(urllib.parse.quote, safe="", errors="surrogateescape")
+_quoted_name = functools.cache(_quoted)  # There are three names.
 
 
-def reader_of(response: httpx.Response) -> BodyReader:
-    limit = DECODED_LIMIT if response.status_code == 200 else ERROR_LIMIT
-    return BodyReader(response.headers.get("content-encoding", ""), limit_bytes=limit)
-
-
-def response_of(request: httpx.Request, response: httpx.Response, body: bytes) -> Response:
+def headers_of(response: httpx.Response) -> dict[str, str]:
+    """Names in lower case; httpx's own mapping goes through all headers for each look-up."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    secret = request.headers["authorization"].partition(" ")[2]
-    return Response(response.status_code, headers, body, secret)
+    return headers
+
+
+def reader_of(response: httpx.Response, headers: Mapping[str, str]) -> BodyReader:
+    limit = DECODED_LIMIT if response.status_code == 200 else ERROR_LIMIT
+    return BodyReader(headers.get("content-encoding", ""), limit_bytes=limit)
+
+
+def secret_of(request: httpx.Request) -> str:
+    """The key or token that a request carries."""
+    return request.headers["authorization"].partition(" ")[2]
 
 
 def proxied() -> bool:
