@@ -74,6 +74,6 @@ tool() {
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     (cd "$root" && set_up dev >&2)
     # This tree's own packages first: a bump works in a copy, with the .venv of the original.
-    PYTHONPATH=$root/scripts:$root/overlay:$root/generated \
+    PYTHONPATH=$root/scripts:$root/overlay:$root/generated:$root/tests \
         exec "$root/.venv/bin/python" -m tooling "$@"
 }

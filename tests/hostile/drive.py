@@ -111,9 +111,13 @@ class Drive(Protocol):
         most: int | None = None,
         clock: SkippingClock | None = None,
         asked: dict[str, Any] | None = None,
+        drop: bool = False,
         **options: Any,
     ) -> Run:
-        """Iterate until the end, the first error of the family, or `most` jobs."""
+        """Iterate until the end, the first error of the family, or `most` jobs.
+
+        Then the iterator is closed, or, with `drop`, merely let go of.
+        """
 
     def get_page(
         self, url: str, *, asked: dict[str, Any] | None = None, **options: Any
@@ -148,6 +152,7 @@ class SyncDrive:
         most: int | None = None,
         clock: SkippingClock | None = None,
         asked: dict[str, Any] | None = None,
+        drop: bool = False,
         **options: Any,
     ) -> Run:
         run = Run()
@@ -155,9 +160,9 @@ class SyncDrive:
             if self.through:
                 options["http_client"] = stack.enter_context(httpx.Client(verify=_ssl_context()))
             client = stack.enter_context(Client(**_options(url, clock or SkippingClock(), options)))
-            jobs = stack.enter_context(
-                client.iter_jobs(resume=resume, prefetch=self.prefetch, **asked or {})
-            )
+            jobs = client.iter_jobs(resume=resume, prefetch=self.prefetch, **asked or {})
+            if not drop:
+                stack.enter_context(jobs)
             try:
                 # Keeps what came before an error.
                 run.jobs.extend(itertools.islice(jobs, most))
@@ -165,6 +170,9 @@ class SyncDrive:
                 run.error = error
             run.checkpoint = jobs.checkpoint
             run.repr = f"{client!r} {jobs!r} {vars(client)!r} {vars(jobs)!r}"
+            del jobs
+            if self.through:
+                _let_land()
         return run
 
     def get_page(
@@ -189,6 +197,7 @@ class AsyncDrive:
         most: int | None = None,
         clock: SkippingClock | None = None,
         asked: dict[str, Any] | None = None,
+        drop: bool = False,
         **options: Any,
     ) -> Run:
         waits = clock or SkippingClock()
@@ -203,9 +212,9 @@ class AsyncDrive:
                 client = await stack.enter_async_context(
                     AsyncClient(**_options(url, waits, options))
                 )
-                jobs = await stack.enter_async_context(
-                    client.iter_jobs(resume=resume, prefetch=self.prefetch, **asked or {})
-                )
+                jobs = client.iter_jobs(resume=resume, prefetch=self.prefetch, **asked or {})
+                if not drop:
+                    await stack.enter_async_context(jobs)
                 try:
                     while most is None or len(run.jobs) < most:
                         run.jobs.append(await anext(jobs))
@@ -215,6 +224,7 @@ class AsyncDrive:
                     run.error = error
                 run.checkpoint = jobs.checkpoint
                 run.repr = f"{client!r} {jobs!r} {vars(client)!r} {vars(jobs)!r}"
+                del jobs
             return run
 
         return _run(waits, main())
@@ -229,6 +239,16 @@ class AsyncDrive:
                 return await client.get_page(**asked or {})
 
         return _run(clock, main())
+
+
+def _let_land() -> None:
+    """Wait for requests whose iterators were dropped.
+
+    An httpx client that is closed meanwhile forgets the connection without closing it.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "klaviyo-variant-jobs ahead":
+            thread.join()
 
 
 @functools.cache

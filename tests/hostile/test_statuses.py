@@ -98,7 +98,7 @@ def test_an_answer_that_no_repetition_mends_is_told_at_once(
     assert [detail.code for detail in error.errors] == ([] if body is HTML else ["c"])
 
 
-ERROR_DOCUMENTS = {
+ERROR_DOCUMENTS: dict[str, str | bytes] = {
     "no list": '{"errors": {}}',
     "entries that are no objects": '{"errors": [null, 5, "x", []]}',
     "members of odd types": '{"errors": [{"id": 1, "code": [], "detail": {}, "source": "x"}]}',

@@ -188,14 +188,19 @@ class AsyncClient(Shell[JobT]):
     async def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
         try:
             async with asyncio.timeout(seconds):
-                request = self._request(query, await self._authorization(), seconds)
-                response = await self._transmit(request)
+                self._depart()
                 try:
-                    headers = headers_of(response)
-                    body = await self._read(response, reader_of(response, headers))
-                    return Response(response.status_code, headers, body, secret_of(request))
+                    request = self._request(query, await self._authorization(), seconds)
+                    response = await self._transmit(request)
+                    try:
+                        headers = headers_of(response)
+                        body = await self._read(response, reader_of(response, headers))
+                        return Response(response.status_code, headers, body, secret_of(request))
+                    finally:
+                        await response.aclose()
                 finally:
-                    await response.aclose()
+                    if self._arrive():
+                        await self._disconnect()
         except TimeoutError:
             return self._out_of_time(seconds)
         except KlaviyoError as error:
@@ -225,8 +230,14 @@ class AsyncClient(Shell[JobT]):
             return credential.header_for(await token if inspect.isawaitable(token) else token)
 
     async def aclose(self) -> None:
-        """Close the connections; an `http_client` that was passed in stays open."""
-        self._closed = True
+        """Close the connections; an `http_client` that was passed in stays open.
+
+        A request under way in another task comes to its end first, but nobody waits for it.
+        """
+        if self._shut():
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
         if self._owned is not None:
             await self._owned.aclose()
 

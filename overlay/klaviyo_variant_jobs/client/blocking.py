@@ -210,14 +210,19 @@ class Client(Shell[JobT]):
     def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
         deadline = self._clock.monotonic() + seconds
         try:
-            request = self._request(query, self._authorization(), seconds)
-            response = self._transmit(request)
+            self._depart()
             try:
-                headers = headers_of(response)
-                body = self._read(response, reader_of(response, headers), deadline, seconds)
-                return Response(response.status_code, headers, body, secret_of(request))
+                request = self._request(query, self._authorization(), seconds)
+                response = self._transmit(request)
+                try:
+                    headers = headers_of(response)
+                    body = self._read(response, reader_of(response, headers), deadline, seconds)
+                    return Response(response.status_code, headers, body, secret_of(request))
+                finally:
+                    response.close()
             finally:
-                response.close()
+                if self._arrive():
+                    self._disconnect()
         except KlaviyoError as error:
             return error
         except HTTP_ERRORS as error:
@@ -252,8 +257,14 @@ class Client(Shell[JobT]):
             return credential.header_for(token)
 
     def close(self) -> None:
-        """Close the connections; an `http_client` that was passed in stays open."""
-        self._closed = True
+        """Close the connections; an `http_client` that was passed in stays open.
+
+        A request under way in another thread comes to its end first, but nobody waits for it.
+        """
+        if self._shut():
+            self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._owned is not None:
             self._owned.close()
 

@@ -96,7 +96,8 @@ class Shell(Generic[JobT]):
         self._limiter = rate_limiter or shared_limiter(identity)
         self._closed = False
         self._said: set[str] = set()
-        self._saying = threading.Lock()
+        self._under_way = 0
+        self._lock = threading.Lock()
 
     # The next three are made for the first page: importing a revision's code takes a tenth of what
     # importing httpx does, and a program that makes a client may never ask for one.
@@ -161,11 +162,35 @@ class Shell(Generic[JobT]):
         )
 
     def _steps(self) -> Generator[Step, Outcome, Answer]:
+        self._check_open()
+        return exchange(self._terms)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise KlaviyoError(
                 "the client is closed; make a new one, or move the work inside `with`"
             )
-        return exchange(self._terms)
+
+    # A connection that is being made while its pool is closed would be left open, so the last
+    # request under way closes the pool instead.
+
+    def _depart(self) -> None:
+        with self._lock:
+            # Once more: a wait for a place may have come between.
+            self._check_open()
+            self._under_way += 1
+
+    def _arrive(self) -> bool:
+        """Tells whether it is time to close the connections."""
+        with self._lock:
+            self._under_way -= 1
+            return self._closed and not self._under_way
+
+    def _shut(self) -> bool:
+        """Tells whether it is time to close the connections."""
+        with self._lock:
+            self._closed = True
+            return not self._under_way
 
     def _request(self, query: Query, authorization: str, seconds: float) -> httpx.Request:
         kwargs = self._code.get_kwargs(
@@ -260,7 +285,7 @@ class Shell(Generic[JobT]):
         """Whether nothing was said of `topic` before."""
         if topic in self._said:
             return False
-        with self._saying:
+        with self._lock:
             new = topic not in self._said
             self._said.add(topic)
         return new
