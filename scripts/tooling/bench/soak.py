@@ -68,17 +68,18 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     tally = Tally()
     until = time.monotonic() + options.minutes * 60
+    batch = 0
     try:
         with _watched() as complaints:
             for batch in itertools.count():
                 with _nothing_left():
                     _batch(options.seed, batch, tally)
                 if complaints:
-                    raise Broken(f"seed {options.seed}, batch {batch}: {complaints[0]}")
+                    raise Broken(complaints[0])
                 if time.monotonic() >= until or tally.lists >= (options.lists or tally.lists + 1):
                     break
     except Broken as error:
-        print(f"soak: BROKEN after {tally}: {error}")
+        print(f"soak: BROKEN with seed {options.seed}, batch {batch}, after {tally}: {error}")
         return 1
     for name, times in tally.faults.most_common():
         print(f"{times:>7}  {name}")
@@ -95,12 +96,10 @@ def _batch(seed: int, batch: int, tally: Tally) -> None:
             try:
                 trial.run()
             except Exception as error:
-                raise Broken(
-                    f"seed {seed}, batch {batch}, list {nth}: {trial}: {error!r}"
-                ) from error
+                raise Broken(f"list {nth}: {trial}: {error!r}") from error
         tally.requests += len(server.requests)
         if elsewhere.requests:
-            raise Broken(f"seed {seed}, batch {batch}: a request went to another host")
+            raise Broken("a request went to another host")
         if not any(KEY in request.headers["authorization"] for request in server.requests):
             raise Broken("the server never saw the key, so that looking for it proves nothing")
 

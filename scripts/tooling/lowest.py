@@ -1,0 +1,34 @@
+"""Prints the lowest version of each dependency that pyproject.toml allows, as pip constraints."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)\s*>=\s*(?P<version>[\w.]+)\s*(?:,.*)?")
+
+
+def lowest(requirements: Iterable[str]) -> Iterator[str]:
+    """`name==version` for each `name>=version`.
+
+    Raises:
+        ValueError: a requirement names no lowest version, so that none can be tested.
+    """
+    for requirement in requirements:
+        match = _REQUIREMENT.fullmatch(requirement)
+        if match is None:
+            raise ValueError(f"{requirement!r} does not say from which version on")
+        yield f"{match['name']}=={match['version']}"
+
+
+def main(root: Path, argv: Sequence[str]) -> int:
+    """Print them."""
+    argparse.ArgumentParser(prog="tooling lowest", description=__doc__).parse_args(argv)
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    for constraint in lowest([*project["dependencies"], *(r for extra in extras for r in extra)]):
+        print(constraint)
+    return 0
