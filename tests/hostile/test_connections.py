@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from typing import Any
 
 import attrs
 import pytest
@@ -19,7 +21,13 @@ from hostile.fault_server import (
     honest,
     reset_unread,
 )
-from klaviyo_variant_jobs import DeadlineError, RetryPolicy, TransportError
+from klaviyo_variant_jobs import (
+    AsyncClient,
+    DeadlineError,
+    KlaviyoError,
+    RetryPolicy,
+    TransportError,
+)
 
 TWICE = RetryPolicy(max_attempts=2)
 
@@ -223,3 +231,22 @@ def test_a_server_error_and_a_dropped_connection_in_turn_share_one_count(trial: 
         retry=RetryPolicy(max_attempts=4),
     )
     assert error.attempts == 4
+
+
+def test_an_async_client_says_that_it_belongs_to_its_first_event_loop(server: FaultServer) -> None:
+    client = AsyncClient("pk_test", revision="2026-07-15", base_url=server.url)
+
+    async def take(number: int) -> Any:
+        jobs = client.iter_jobs()
+        return [(await anext(jobs)).id for _ in range(number)]
+
+    async def close() -> None:
+        await client.aclose()
+
+    with asyncio.Runner() as first:
+        assert first.run(take(1)) == ["A1"]
+        with pytest.raises(KlaviyoError, match="another event loop") as caught:
+            asyncio.run(take(1))
+        assert caught.value.checkpoint is not None
+        assert first.run(take(4)) == ["A1", "A2", "A3", "B1"]
+        first.run(close())

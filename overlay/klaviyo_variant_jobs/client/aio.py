@@ -49,7 +49,7 @@ class AsyncClientOptions(Options, total=False):
 
 
 class AsyncClient(Shell[JobT]):
-    """`Client` for asyncio. Safe to share between the tasks of one event loop.
+    """`Client` for asyncio. Safe to share between the tasks of one event loop, and bound to it.
 
     Takes the same arguments, but an `httpx.AsyncClient` as `http_client`; a callable
     `access_token` may be a coroutine function. The deadline of a page is exact.
@@ -105,6 +105,7 @@ class AsyncClient(Shell[JobT]):
             strict=strict,
             clock=clock,
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._owned: httpx.AsyncClient | httpx.AsyncHTTPTransport | None = None
         if http_client is None and not proxied():
             # As in Client: the bare transport.
@@ -167,6 +168,7 @@ class AsyncClient(Shell[JobT]):
         return self._page(await self._drive(query), query)
 
     async def _drive(self, query: Query) -> Answer:
+        self._check_loop()
         steps = self._steps()
         outcome: Outcome = None
         try:
@@ -184,6 +186,16 @@ class AsyncClient(Shell[JobT]):
             return answer
         finally:
             steps.close()
+
+    def _check_loop(self) -> None:
+        """Raises `KlaviyoError` in another event loop than the first: connections belong to one."""
+        loop = asyncio.get_running_loop()
+        if self._owned is not None and self._loop not in (None, loop):
+            raise KlaviyoError(
+                "the client was used in another event loop, to which its connections belong; "
+                "make one in each loop, with `async with` inside the function given to asyncio.run"
+            )
+        self._loop = loop
 
     async def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
         try:

@@ -266,7 +266,7 @@ class Shell(Generic[JobT]):
         if retirement is not None:
             if self._first("lifecycle"):
                 logger.warning(
-                    "the API retires revision %s on %s; move to a newer one before",
+                    "the API retires revision %s on %s; move to a newer one",
                     self.revision,
                     retirement,
                 )
