@@ -7,7 +7,6 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import httpx
@@ -256,12 +255,7 @@ class AsyncClient(Shell[JobT]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
 
