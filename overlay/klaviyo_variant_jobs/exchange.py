@@ -12,11 +12,11 @@ import logging
 import math
 import zlib
 from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .clock import Clock
-from .decode import Decoded, PageDecoder
 from .errors import (
     APIError,
     AttemptedError,
@@ -29,6 +29,9 @@ from .errors import (
 )
 from .rate_limits import Limiter, RateLimit, Ticket
 from .retry import LEAST_WAIT_AFTER_429_S, RetryPolicy, parse_retry_after
+
+if TYPE_CHECKING:
+    from .decode import Decoded, PageDecoder
 
 logger = logging.getLogger("klaviyo_variant_jobs")
 

@@ -159,6 +159,27 @@ async def test_an_http_client_that_was_passed_in_stays_open_and_keeps_its_header
     assert api.requests[0].headers["user-agent"].startswith("klaviyo-variant-jobs/")
 
 
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [
+        ("https://a.klaviyo.com", "a.klaviyo.com"),
+        ("https://a.klaviyo.com:443/x/", "a.klaviyo.com"),
+        ("http://127.0.0.1:8080/prefix", "127.0.0.1:8080"),
+        ("http://[::1]:8080", "[::1]:8080"),
+    ],
+)
+async def test_a_request_names_its_host_and_has_no_body(
+    wire: Wire, base_url: str, host: str
+) -> None:
+    api = FakeAPI(jobs(1))
+    await wire.of(wire.client(api, base_url=base_url).get_page())
+    (sent,) = api.requests
+    assert sent.headers.get_list("host") == [host]
+    assert sent.read() == b""
+    assert "content-length" not in sent.headers
+    assert "transfer-encoding" not in sent.headers
+
+
 def test_clients_share_one_ssl_context(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     build = httpx.create_ssl_context
