@@ -22,7 +22,7 @@ import attrs
 from hostile import catalogue
 from hostile.drive import KEY, AsyncDrive, Drive, SyncDrive
 from hostile.fault_server import Fault, FaultServer
-from klaviyo_variant_jobs import Checkpoint, RetryPolicy, job_id
+from klaviyo_variant_jobs import Checkpoint, RateLimiter, RetryPolicy, job_id
 
 LISTS_PER_SERVER = 100
 _SETTLING_S = 10.0
@@ -160,6 +160,7 @@ class _Trial:
                 most=most,
                 drop=chance.random() < 0.5,
                 timeout=0.2,
+                rate_limiter=chance.choice((RateLimiter, RateLimiter.unlimited))(),
                 retry=RetryPolicy(max_attempts=chance.randint(1, 3)),
             )
             self.received += run.ids
