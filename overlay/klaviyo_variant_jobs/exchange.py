@@ -125,7 +125,11 @@ def exchange(terms: Terms) -> Generator[Step, Outcome, Answer]:
     failure: AttemptedError | None = None
     for attempt in range(1, policy.max_attempts + 1):
         ticket = yield from _place(terms, deadline, failure)
-        outcome = yield from _sent(terms, ticket, deadline)
+        try:
+            outcome = yield from _sent(terms, ticket, deadline)
+        except AttemptedError as error:
+            error.attempts = attempt
+            raise
         if isinstance(outcome, Answer):
             return outcome
         now = clock.monotonic()

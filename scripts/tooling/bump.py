@@ -167,6 +167,9 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     """0 done, 3 done and something is left to decide, 1 failed, 2 usage, 130 interrupted."""
     options = _options(arguments)
     try:
+        # Before anything is changed: a report that cannot be written is no failure of the bump.
+        if options.report and not os.access(options.report.parent, os.W_OK):
+            raise BumpError(f"the report cannot be written to {options.report.parent}")
         done = bump(
             root,
             options.new,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from email.utils import formatdate
 
+import httpx
 import pytest
 
 from hostile.drive import AsyncDrive, Drive, SkippingClock, SyncDrive, Trial
@@ -265,3 +266,33 @@ def test_cookies_that_a_server_sets_are_neither_kept_nor_sent(trial: Trial) -> N
     assert not any("cookie" in request.headers for request in trial.server.requests)
     error = trial.fails(APIError, always(418, "", [("Set-Cookie", "s=secret")]))
     assert "secret" not in repr(error.headers)
+
+
+def judging(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+async def judging_async(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+def test_a_hook_that_raises_for_a_status_changes_nothing_of_what_the_status_means(
+    server: FaultServer,
+) -> None:
+    server.say(throttled("2"), always(401))
+    with httpx.Client(event_hooks={"response": [judging]}) as own:
+        run = SyncDrive().iterate(server.url, http_client=own)
+    assert isinstance(run.error, AuthenticationError)
+    assert run.error.attempts == 2
+    assert len(server.requests) == 2
+
+
+def test_a_hook_that_raises_for_a_status_changes_nothing_for_the_async_client_either(
+    server: FaultServer,
+) -> None:
+    server.say(throttled("2"), always(401))
+    own = httpx.AsyncClient(event_hooks={"response": [judging_async]})
+    run = AsyncDrive().iterate(server.url, http_client=own)
+    assert isinstance(run.error, AuthenticationError)
+    assert run.error.attempts == 2
+    assert len(server.requests) == 2

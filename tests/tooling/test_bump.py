@@ -143,6 +143,7 @@ def test_a_document_that_was_not_edited_changes_nothing(clone: Path) -> None:
         (["2026-13-15", "--from", OLDEST], "'2026-13-15' is no revision"),
         (["2026-07-15", "--from", OLDEST, "--upstream-new", "missing.json"], "No such file"),
         (["2026-07-15", "--from", OLDEST, "--upstream-old", "missing.json"], "missing.json"),
+        (["2026-07-15", "--from", OLDEST, "--report", "no/such/place.json"], "cannot be written"),
     ],
 )
 def test_a_failure_is_told_and_leaves_the_tree_as_it_was(

@@ -216,6 +216,9 @@ class AsyncClient(Shell[JobT]):
             return self._out_of_time(seconds)
         except KlaviyoError as error:
             return error
+        except httpx.HTTPStatusError as error:
+            # A hook of the caller's own client was first to judge the answer.
+            return Response(error.response.status_code, headers_of(error.response), b"")
         except HTTP_ERRORS as error:
             return self._broken(error)
 

@@ -271,7 +271,7 @@ class Shell(Generic[JobT]):
         if retirement is not None:
             if self._first("lifecycle"):
                 logger.warning(
-                    "the API retires revision %s on %s; move to a newer one",
+                    "the API names a day on which it retires revision %s: %s; move to a newer one",
                     self.revision,
                     retirement,
                 )
