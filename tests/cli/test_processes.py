@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -46,6 +47,15 @@ def test_the_exit_code_tells_success_from_a_wrong_command_line(
     process = start(*arguments)
     process.communicate()
     assert process.returncode == code
+
+
+def test_a_port_in_use_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start("sandbox", "--port", str(taken.getsockname()[1]))
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("Error: cannot serve on port")
+    assert err.count("\n") == 1
 
 
 def test_an_error_of_the_api_exits_1() -> None:

@@ -89,13 +89,18 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
 @click.pass_obj
 def sandbox(surroundings: Surroundings, port: int, jobs: int) -> None:
     """Serve a fake API on this machine until Ctrl-C; its URL goes to stdout."""
+    from klaviyo_variant_jobs.revisions import NEWEST
     from klaviyo_variant_jobs.sandbox import Sandbox
 
-    with Sandbox(jobs=jobs, clock=surroundings.clock).serve(port=port) as server:
-        url = server.base_url
+    with contextlib.ExitStack() as stack:
+        try:
+            serving = Sandbox(jobs=jobs, clock=surroundings.clock).serve(port=port)
+            url = stack.enter_context(serving).base_url
+        except OSError as error:
+            raise click.ClickException(f"cannot serve on port {port}: {error.strerror}") from None
         click.echo(
             "Any key that begins with pk_ will do. Point a client at it with\n"
-            f'  Client("{SANDBOX_KEY}", base_url="{url}")\n'
+            f'  Client("{SANDBOX_KEY}", revision="{NEWEST.date}", base_url="{url}")\n'
             f"  KLAVIYO_API_KEY={SANDBOX_KEY} klaviyo-variant-jobs list --base-url {url}\n"
             "Stop it with Ctrl-C.",
             err=True,
