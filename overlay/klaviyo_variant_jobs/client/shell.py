@@ -121,7 +121,8 @@ class Shell(Generic[JobT]):
 
     @functools.cached_property
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        headers = self._http_headers
+        # A copy: two threads may ask for their first page at once, and only 3.11 makes one wait.
+        headers = httpx.Headers(self._http_headers)
         headers.update(
             {
                 "accept": self._revision.media_type,
