@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from types import MethodType
+from urllib.parse import quote
 
 import attrs
 
@@ -17,25 +20,77 @@ ENVIRONMENT_VARIABLE = "KLAVIYO_API_KEY"
 _SALT = os.urandom(16)
 
 
+class UnfitSecret(ValueError):
+    """A key or token that cannot be sent; the message never quotes it."""
+
+
 def clean_secret(secret: object, what: str) -> str:
     """Strip white space around a key or token and make sure that it can travel in a header.
 
     Raises `ValueError`, which never quotes the secret.
     """
     if not isinstance(secret, str):
-        raise ValueError(f"{what} must be a string, not {type(secret).__name__}")
+        raise UnfitSecret(f"{what} must be a string, not {type(secret).__name__}")
     stripped = secret.strip()
     if not stripped:
-        raise ValueError(f"{what} is empty")
+        raise UnfitSecret(f"{what} is empty")
     # Checked before any HTTP library sees it, because those quote an illegal header value in the
     # text of their exception.
     for position, character in enumerate(stripped):
         if not "!" <= character <= "~":
-            raise ValueError(
+            raise UnfitSecret(
                 f"{what} has a character that is not visible ASCII at position {position + 1} of "
                 f"{len(stripped)}: was it copied with a line break, a space or an invisible mark?"
             )
     return stripped
+
+
+# Anything shorter, as tests use, is found in ordinary words; real keys have 37 characters.
+_SHORTEST_SECRET = 12
+_REDACTED = "[redacted]"
+
+
+@attrs.frozen
+class Authorization:
+    """The header that a request carried, and how to take its secret out of what came back.
+
+    Debug pages of servers and proxies echo it, and errors get logged.
+    """
+
+    header: str = attrs.field(default="", repr=False)
+
+    @property
+    def _forms(self) -> tuple[str, ...]:
+        secret = self.header.partition(" ")[2]
+        return () if len(secret) < _SHORTEST_SECRET else (secret, quote(secret, safe=""))
+
+    def redact(self, text: str) -> str:
+        """The text without the secret; itself if it has none."""
+        for form in self._forms:
+            text = text.replace(form, _REDACTED)
+        return text
+
+    def redact_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers without the secret; themselves if they have none."""
+        together = "\n".join(headers.values())
+        if not any(form in together for form in self._forms):
+            return headers
+        return {name: self.redact(value) for name, value in headers.items()}
+
+    def redact_body(self, body: bytes) -> bytes:
+        """The body without the secret, also where JSON writes it with escapes; itself if none."""
+        for form in self._forms:
+            body = body.replace(form.encode(), _REDACTED.encode())
+        if b"\\" not in body:
+            return body
+        try:
+            text = json.dumps(json.loads(body))
+        except (ValueError, RecursionError):
+            return body
+        plain = text
+        for form in self._forms:
+            plain = plain.replace(json.dumps(form)[1:-1], _REDACTED)
+        return body if plain == text else plain.encode()
 
 
 @attrs.frozen(eq=False)
@@ -45,12 +100,18 @@ class Credential:
     scheme: str
     """`Klaviyo-API-Key` or `Bearer`."""
     _source: AsyncToken = attrs.field(repr=False)
+    _fixed: Authorization | None = attrs.field(init=False, repr=False)
+
+    @_fixed.default
+    def _of_a_fixed_one(self) -> Authorization | None:
+        source = self._source
+        return Authorization(f"{self.scheme} {source}") if isinstance(source, str) else None
 
     @property
     def identity(self) -> Hashable:
         """What stands for the account: a digest of the key or token, or the callable itself."""
         if not isinstance(self._source, str):
-            return (self.scheme, self._source)
+            return (self.scheme, _Itself(self._source))
         # Limiters are kept by it for the life of the process, where dumps would show a key.
         return (self.scheme, hashlib.blake2b(self._source.encode(), key=_SALT).digest())
 
@@ -60,19 +121,37 @@ class Credential:
         return None if isinstance(self._source, str) else self._source
 
     @property
-    def header(self) -> str | None:
-        """The value of the Authorization header; None while a callable has to be asked."""
-        return f"{self.scheme} {self._source}" if isinstance(self._source, str) else None
+    def authorization(self) -> Authorization | None:
+        """The header to send; None while a callable has to be asked."""
+        return self._fixed
 
-    def header_for(self, token: object) -> str:
-        """The value of the Authorization header for what the callable returned.
+    def authorization_for(self, token: object) -> Authorization:
+        """The header to send for what the callable returned.
 
         Raises `ValueError`, which never quotes the token.
         """
-        return f"{self.scheme} {clean_secret(token, 'the access token')}"
+        return Authorization(f"{self.scheme} {clean_secret(token, 'the access token')}")
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a credential is not pickled: it would carry the secret along")
+
+
+class _Itself:
+    """A callable as a key of a mapping: what equals it is it, whether or not it can be hashed."""
+
+    def __init__(self, source: object) -> None:
+        # Each look at an object's method makes another one of it.
+        self._parts = (
+            (source.__self__, source.__func__) if isinstance(source, MethodType) else (source, None)
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self._parts)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Itself):
+            return NotImplemented
+        return all(ours is theirs for ours, theirs in zip(self._parts, other._parts, strict=True))
 
 
 def credential_from(api_key: str | None, access_token: AsyncToken | None) -> Credential:

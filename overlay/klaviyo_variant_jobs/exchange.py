@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .clock import Clock
+from .credentials import Authorization
 from .errors import (
     APIError,
     AttemptedError,
@@ -69,25 +70,8 @@ class Response:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
-    secret: str = attrs.field(default="", repr=False)
-    """The key or token that was sent."""
-
-    def redacted(self) -> Response:
-        """Without the secret, which debug pages of servers and proxies echo; itself if it has none.
-
-        Errors are made of this: they get logged.
-        """
-        if len(self.secret) < _SHORTEST_SECRET:
-            return self
-        body = self.body.replace(self.secret.encode(), b"[redacted]")
-        headers = {k: v.replace(self.secret, "[redacted]") for k, v in self.headers.items()}
-        if body == self.body and headers == self.headers:
-            return self
-        return Response(self.status, headers, body)
-
-
-# Anything shorter, as tests use, is found in ordinary words; real keys have 37 characters.
-_SHORTEST_SECRET = 12
+    authorization: Authorization = attrs.field(factory=Authorization)
+    """What was sent, and must not come back in an error."""
 
 
 Outcome = Response | KlaviyoError | None
@@ -100,7 +84,9 @@ class Answer:
 
     page: Decoded
     headers: Mapping[str, str]
+    """Names in lower case, values without the secret."""
     rate_limit: RateLimit | None
+    authorization: Authorization
 
 
 @attrs.frozen(kw_only=True)
@@ -158,9 +144,10 @@ def _place(
 ) -> Generator[Step, Outcome, Ticket]:
     """Wait for a place in the quota."""
     now = terms.clock.monotonic()
-    ticket = terms.limiter.join(now)
     unannounced = now + ANNOUNCED_WAIT_S
+    ticket = None
     try:
+        ticket = terms.limiter.join(now)
         while True:
             wait_s = ticket.wait_s(now)
             # With a place at hand too: a sleep may have overslept, and sockets take no negative
@@ -176,7 +163,8 @@ def _place(
             yield AwaitPlace(ticket, wait_s)
             now = terms.clock.monotonic()
     except BaseException:
-        ticket.cancel(terms.clock.monotonic())
+        if ticket is not None:
+            ticket.cancel(terms.clock.monotonic())
         raise
 
 
@@ -198,20 +186,23 @@ def _sent(
     clock = terms.clock
     try:
         outcome = yield Send(deadline - clock.monotonic())
+        now = clock.monotonic()
+        if isinstance(outcome, Response):
+            return _judged(terms, ticket, now, outcome)
+        if isinstance(outcome, TokenError):
+            ticket.cancel(now)
+        else:
+            ticket.failed(now)
+    except KlaviyoError:
+        raise
     except BaseException:
+        # Ctrl-C comes anywhere; to a ticket that knows how it ended this does nothing.
         ticket.failed(clock.monotonic())
         raise
-    now = clock.monotonic()
-    if isinstance(outcome, Response):
-        return _judged(terms, ticket, now, outcome)
+    if isinstance(outcome, AttemptedError):
+        return outcome
     assert outcome is not None
-    if isinstance(outcome, TokenError):
-        ticket.cancel(now)
-        raise outcome
-    ticket.failed(now)
-    if not isinstance(outcome, AttemptedError):
-        raise outcome
-    return outcome
+    raise outcome
 
 
 def _judged(
@@ -222,8 +213,7 @@ def _judged(
         rate_limit = RateLimit.from_headers(response.headers)
         ticket.answered(now, rate_limit)
         return _page(terms, response, rate_limit)
-    response = response.redacted()
-    headers = response.headers
+    headers = response.authorization.redact_headers(response.headers)
     retry_after = parse_retry_after(headers.get("retry-after"), now_s=terms.clock.time())
     if response.status == 429:
         ticket.refused(now, max(retry_after or 0.0, LEAST_WAIT_AFTER_429_S))
@@ -232,7 +222,7 @@ def _judged(
     error = api_error(
         status=response.status,
         headers=headers,
-        body=response.body,
+        body=response.authorization.redact_body(response.body),
         revision=terms.revision,
         retry_after=retry_after,
     )
@@ -244,19 +234,21 @@ def _judged(
 def _page(
     terms: Terms, response: Response, rate_limit: RateLimit | None
 ) -> Answer | AttemptedError:
-    headers = response.headers
+    authorization, body = response.authorization, response.body
+    headers = authorization.redact_headers(response.headers)
     try:
-        return Answer(terms.decoder.decode(response.body), headers, rate_limit)
+        decoded = terms.decoder.decode(body)
+        return Answer(decoded, headers, rate_limit, authorization)
     except InvalidResponseError as error:
         refused = error
-    redacted = response.redacted()
-    if redacted is not response:
-        return _page(terms, redacted, rate_limit)
+    redacted = authorization.redact_body(body)
+    if redacted != body:
+        return _page(terms, attrs.evolve(response, body=redacted), rate_limit)
     refused.request_id = headers.get("x-klaviyo-req-id")
     # With neither a length nor chunks only the JSON can tell that the connection closed early.
     framed = "content-length" in headers or "transfer-encoding" in headers
     if refused.ends_early and not framed:
-        return TransportError(f"the body broke off after {len(response.body)} bytes")
+        return TransportError(f"the body broke off after {len(body)} bytes")
     raise refused
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 import sys
 import threading
@@ -17,7 +18,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import attrs
 
@@ -119,8 +120,9 @@ def _believable(policies: tuple[Policy, ...]) -> dict[int, int]:
 class Ticket(Protocol):
     """One request's claim on the quota.
 
-    First `wait_s`, again after each wait, until it says 0; then exactly one of `answered`, `failed`
-    and `refused`. Or `cancel` at any time before.
+    First `wait_s`, again after each wait, until it says 0; then one of `answered`, `failed` and
+    `refused`. Or `cancel` at any time before. `failed` and `cancel` after one of these do nothing:
+    who was interrupted cannot know how far they came.
     """
 
     def wait_s(self, now: float) -> float:
@@ -292,6 +294,7 @@ class RateLimiter:
         self._late: set[_Place] = set()  # Called in vain; back in the queue when they ask.
         self._paused_until = -math.inf
         self._ramped_at = -math.inf
+        _limiters.add(self)
 
     @staticmethod
     def unlimited() -> Limiter:
@@ -301,7 +304,7 @@ class RateLimiter:
     def join(self, now: float) -> Ticket:
         """Queue for a place, first come, first served. `now` is the client's monotonic clock."""
         place = _Place(self)
-        with self._turn:
+        with self._turn.lock:
             if self._sure > 0 and not self._queue:
                 self._grant(place, now)
             else:
@@ -309,14 +312,15 @@ class RateLimiter:
                 self._queue[place] = None
                 self._dispatch(now)
             place.taken = place.granted
+        self._turn.settle()
         return place
 
     def snapshot(self, now: float | None = None) -> Snapshot:
         """Limits and use at this moment; `now` is the clients' clock, None the machine's."""
         moment = time.monotonic() if now is None else now
-        with self._turn:
+        with self._turn.lock:
             self._forget_windows(moment)
-            return Snapshot(
+            seen = Snapshot(
                 windows=tuple(
                     WindowState(
                         window_s=length,
@@ -330,6 +334,20 @@ class RateLimiter:
                 waiting=len(self._queue) + len(self._late),
                 paused_for_s=max(0.0, self._paused_until - moment),
             )
+        self._turn.settle()
+        return seen
+
+    def start_in_child(self) -> None:
+        """Forget, in a forked process, the requests that others have under way in the parent.
+
+        Nobody here would ever end them, or let go of a lock that was held.
+        """
+        self._turn = _Turn(self._leave)
+        self._in_flight = 0
+        self._queue.clear()
+        self._called.clear()
+        self._late.clear()
+        self._reconsider()
 
     # Everything below is called by whoever has the turn.
 
@@ -527,7 +545,6 @@ class RateLimiter:
         return 0 if forgotten else most - self._answered_since(since)
 
     def _refuse(self, now: float, place: _Place, pause_s: float) -> None:
-        self._in_flight -= 1
         self._reconsider()
         self._blame_others(now, place, pause_s)
         until = now + min(pause_s, LONGEST_S)
@@ -578,22 +595,30 @@ class _Place:
     def wait_s(self, now: float) -> float:
         if self.taken:
             return 0.0
-        with self.limiter._turn:
-            return self.limiter._ask(self, now)
+        limiter = self.limiter
+        with limiter._turn.lock:
+            wait = limiter._ask(self, now)
+        limiter._turn.settle()
+        return wait
 
     def reason(self, now: float) -> str:
-        with self.limiter._turn:
-            return self.limiter._reason(now)
+        limiter = self.limiter
+        with limiter._turn.lock:
+            why = limiter._reason(now)
+        limiter._turn.settle()
+        return why
 
     def on_grant(self, wake: Callable[[], object]) -> None:
-        with self.limiter._turn:
+        limiter = self.limiter
+        with limiter._turn.lock:
             self.wake = wake
             if self.nudged:
                 wake()
+        limiter._turn.settle()
 
     def answered(self, now: float, rate_limit: RateLimit | None) -> None:
         limiter = self.limiter
-        with limiter._turn:
+        with limiter._turn.lock:
             self.granted, self.taken = False, True
             limiter._in_flight -= 1
             limiter._remember(now)
@@ -602,12 +627,16 @@ class _Place:
             if rate_limit is not None:
                 limiter._learn(now, self, rate_limit)
             limiter._dispatch(now)
+        limiter._turn.settle()
 
     def refused(self, now: float, pause_s: float) -> None:
-        with self.limiter._turn:
+        limiter = self.limiter
+        with limiter._turn.lock:
             self.granted, self.taken = False, True
-            self.limiter._refuse(now, self, pause_s)
-            self.limiter._dispatch(now)
+            limiter._in_flight -= 1
+            limiter._refuse(now, self, pause_s)
+            limiter._dispatch(now)
+        limiter._turn.settle()
 
     def failed(self, now: float) -> None:
         self.limiter._turn.leave(self, now, sent=True)
@@ -615,39 +644,40 @@ class _Place:
     def cancel(self, now: float) -> None:
         self.limiter._turn.leave(self, now, sent=False)
 
+    def __del__(self) -> None:
+        # An exception of a signal handler may come between a grant and whoever is told of it.
+        if getattr(self, "granted", False):  # It may have come before `__init__` was through.
+            self.failed(self.granted_at)
+
 
 class _Turn:
     """A lock, and a way out for those who cannot wait for it.
 
     A request that was dropped leaves when the garbage collector finds it, and that may be in the
-    middle of a turn of the very same thread. Whoever has the turn then sees it out at the end.
+    middle of a turn of the very same thread. Whoever has the turn sees it out afterwards.
     """
 
     def __init__(self, see_out: Callable[[_Place, float, bool], None]) -> None:
-        self._lock = threading.Lock()
+        # Entered itself, not through a method of ours: an exception that a signal handler raises
+        # would find a method between having the lock and letting it go.
+        self.lock = threading.Lock()
         self._leaving: deque[tuple[_Place, float, bool]] = deque()
         self._see_out = see_out
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-        if self._leaving:
-            self._settle()
-
     def leave(self, place: _Place, now: float, *, sent: bool) -> None:
         self._leaving.append((place, now, sent))
-        self._settle()
+        self.settle()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """See out who could not wait; to be called after each turn."""
         # Looked at again after each release: what came while we had the lock has nobody else.
-        while self._leaving and self._lock.acquire(blocking=False):
+        while self._leaving and self.lock.acquire(blocking=False):
             try:
                 while self._leaving:
-                    self._see_out(*self._leaving.popleft())
+                    self._see_out(*self._leaving[0])  # Seen out twice rather than not at all.
+                    self._leaving.popleft()
             finally:
-                self._lock.release()
+                self.lock.release()
 
 
 class _Unlimited:
@@ -679,6 +709,18 @@ _REMEMBERED = 256
 _shared: WeakValueDictionary[Hashable, RateLimiter] = WeakValueDictionary()
 _recent: OrderedDict[Hashable, RateLimiter] = OrderedDict()
 _sharing = threading.Lock()
+_limiters: WeakSet[RateLimiter] = WeakSet()
+
+
+def _start_in_child() -> None:
+    global _sharing
+    _sharing = threading.Lock()
+    for limiter in tuple(_limiters):
+        limiter.start_in_child()
+
+
+if hasattr(os, "register_at_fork"):  # Not where processes do not fork.
+    os.register_at_fork(after_in_child=_start_in_child)
 
 
 def shared_limiter(identity: Hashable) -> RateLimiter:

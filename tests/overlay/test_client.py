@@ -196,9 +196,11 @@ def test_a_proxy_of_the_environment_is_left_to_httpx(
     kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(urllib.request, "getproxies", dict)
-    assert isinstance(kind(KEY)._owned, httpx.BaseTransport | httpx.AsyncBaseTransport)
+    direct = kind(KEY)._connections.take().close.__self__
+    assert isinstance(direct, httpx.BaseTransport | httpx.AsyncBaseTransport)
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
-    assert isinstance(kind(KEY)._owned, httpx.Client | httpx.AsyncClient)
+    proxied = kind(KEY)._connections.take().close.__self__
+    assert isinstance(proxied, httpx.Client | httpx.AsyncClient)
 
 
 def test_clients_of_one_credential_share_a_limiter_sync_and_async() -> None:

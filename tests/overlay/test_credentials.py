@@ -19,9 +19,14 @@ def _no_key_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KLAVIYO_API_KEY", raising=False)
 
 
+def header_of(api_key: str | None, access_token: str | None) -> str | None:
+    authorization = credential_from(api_key, access_token).authorization
+    return authorization and authorization.header
+
+
 def test_a_key_and_a_token_make_the_headers_that_the_api_documents() -> None:
-    assert credential_from(KEY, None).header == f"Klaviyo-API-Key {KEY}"
-    assert credential_from(None, "token").header == "Bearer token"
+    assert header_of(KEY, None) == f"Klaviyo-API-Key {KEY}"
+    assert header_of(None, "token") == "Bearer token"
 
 
 @pytest.mark.parametrize("around", ["{}\n", "\r\n {}", "\t{}\x0b", "\u00a0{}\u2003", "{}\x85"])
@@ -78,9 +83,9 @@ def test_a_secret_that_is_no_string_is_refused_without_being_quoted(secret: obje
 
 def test_the_key_falls_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KLAVIYO_API_KEY", f" {KEY}\n")
-    assert credential_from(None, None).header == f"Klaviyo-API-Key {KEY}"
-    assert credential_from("pk_other", None).header == "Klaviyo-API-Key pk_other"
-    assert credential_from(None, "token").header == "Bearer token"
+    assert header_of(None, None) == f"Klaviyo-API-Key {KEY}"
+    assert header_of("pk_other", None) == "Klaviyo-API-Key pk_other"
+    assert header_of(None, "token") == "Bearer token"
 
 
 def test_an_unfit_key_of_the_environment_is_named_by_its_variable(
@@ -111,15 +116,15 @@ def test_a_callable_is_asked_only_when_its_token_is_needed() -> None:
         raise AssertionError("asked too early")
 
     credential = credential_from(None, supplier)
-    assert credential.header is None
+    assert credential.authorization is None
     assert credential.supplier is supplier
-    assert credential.header_for(" fresh\n") == "Bearer fresh"
+    assert credential.authorization_for(" fresh\n").header == "Bearer fresh"
 
 
 @pytest.mark.parametrize("token", [None, b"bytes", "", "two words", "line\nbreak"])
 def test_what_a_callable_returned_is_checked_like_a_token(token: object) -> None:
     with pytest.raises(ValueError, match=r"^the access token "):
-        credential_from(None, str).header_for(token)
+        credential_from(None, str).authorization_for(token)
 
 
 def test_the_same_key_is_the_same_account_however_it_was_written() -> None:

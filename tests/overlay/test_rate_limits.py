@@ -379,7 +379,8 @@ def test_a_limit_of_our_own_choice_leaves_room_already() -> None:
 def test_a_429_pauses_everyone_and_gives_its_place_back() -> None:
     limiter = RateLimiter(2, 100)
     refused = limiter.join(0.0)
-    waiter = [limiter.join(0.0) for _ in range(2)][1]
+    in_flight, waiter = [limiter.join(0.0) for _ in range(2)]
+    assert in_flight.wait_s(0.0) == 0.0
     assert waiter.wait_s(0.0) > 0.0
     woken: list[bool] = []
     waiter.on_grant(lambda: woken.append(True))

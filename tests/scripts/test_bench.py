@@ -131,7 +131,7 @@ def test_a_soak_notices_what_is_left_open(
 def test_a_soak_notices_a_client_that_is_not_closed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Client, "_disconnect", lambda client: None)
+    monkeypatch.setattr(Client, "close", lambda client: None)
     monkeypatch.setattr(soak, "_SETTLING_S", 0.1)
     said = broken_by(monkeypatch, capsys, lambda run: run)
     assert "unclosed" in said or "left behind" in said

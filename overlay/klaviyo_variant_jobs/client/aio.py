@@ -13,7 +13,7 @@ import httpx
 
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
-from klaviyo_variant_jobs.credentials import AsyncToken
+from klaviyo_variant_jobs.credentials import AsyncToken, Authorization
 from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, BodyReader, Outcome, Response, Send
 from klaviyo_variant_jobs.iteration.aio import AsyncIteration
 from klaviyo_variant_jobs.iteration.progress import give_jobs, give_page
@@ -22,16 +22,17 @@ from klaviyo_variant_jobs.rate_limits import Limiter
 from klaviyo_variant_jobs.retry import RetryPolicy
 from klaviyo_variant_jobs_api.registry import NEWEST, Revision
 
+from .connections import Connection, Connections
 from .shell import (
     DEFAULT_BASE_URL,
     DEFAULT_TIMEOUT_S,
     HTTP_ERRORS,
+    HTTPX_MISUSE,
     Options,
     Shell,
     headers_of,
     proxied,
     reader_of,
-    secret_of,
     ssl_context,
     token_errors,
 )
@@ -105,19 +106,8 @@ class AsyncClient(Shell[JobT]):
             clock=clock,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._owned: httpx.AsyncClient | httpx.AsyncHTTPTransport | None = None
-        if http_client is None and not proxied():
-            # As in Client: the bare transport.
-            self._owned = transport = httpx.AsyncHTTPTransport(verify=ssl_context())
-            self._transmit: Callable[[httpx.Request], Awaitable[httpx.Response]] = (
-                transport.handle_async_request
-            )
-        else:
-            if http_client is None:
-                self._owned = http_client = httpx.AsyncClient(verify=ssl_context())
-            self._transmit = functools.partial(
-                http_client.send, auth=None, follow_redirects=False, stream=True
-            )
+        self._connections = Connections(_connector(http_client))
+        self._bound = http_client is None
 
     def iter_jobs(
         self,
@@ -189,7 +179,7 @@ class AsyncClient(Shell[JobT]):
     def _check_loop(self) -> None:
         """Raises `KlaviyoError` in another event loop than the first: connections belong to one."""
         loop = asyncio.get_running_loop()
-        if self._owned is not None and self._loop not in (None, loop):
+        if self._bound and self._loop not in (None, loop):
             raise KlaviyoError(
                 "the client was used in another event loop, to which its connections belong; "
                 "make one in each loop, with `async with` inside the function given to asyncio.run"
@@ -197,30 +187,35 @@ class AsyncClient(Shell[JobT]):
         self._loop = loop
 
     async def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
+        authorization = Authorization()
         try:
             async with asyncio.timeout(seconds):
-                self._depart()
-                try:
-                    request = self._request(query, await self._authorization(), seconds)
-                    response = await self._transmit(request)
-                    try:
-                        headers = headers_of(response)
-                        body = await self._read(response, reader_of(response, headers))
-                        return Response(response.status_code, headers, body, secret_of(request))
-                    finally:
-                        await response.aclose()
-                finally:
-                    if self._arrive():
-                        await self._disconnect()
+                authorization = await self._authorization()
+                return await self._sent(self._request(query, authorization, seconds), authorization)
         except TimeoutError:
-            return self._out_of_time(seconds)
-        except KlaviyoError as error:
-            return error
+            return self._out_of_time()
         except httpx.HTTPStatusError as error:
             # A hook of the caller's own client was first to judge the answer.
-            return Response(error.response.status_code, headers_of(error.response), b"")
-        except HTTP_ERRORS as error:
-            return self._broken(error)
+            answer = error.response
+            return Response(answer.status_code, headers_of(answer), b"", authorization)
+        except (KlaviyoError, *HTTP_ERRORS, *HTTPX_MISUSE) as error:
+            return self._failed(error, authorization)
+
+    async def _sent(self, request: httpx.Request, authorization: Authorization) -> Response:
+        connection = self._connections.take()
+        try:
+            response = await connection.transmit(request)
+            try:
+                headers = headers_of(response)
+                body = await self._read(response, reader_of(response, headers))
+            finally:
+                await response.aclose()
+        except BaseException:
+            await connection.close()
+            raise
+        for surplus in self._connections.put_back(connection):
+            await surplus.close()
+        return Response(response.status_code, headers, body, authorization)
 
     async def _read(self, response: httpx.Response, reader: BodyReader) -> bytes:
         try:
@@ -234,32 +229,68 @@ class AsyncClient(Shell[JobT]):
                 raise
             return reader.so_far()
 
-    async def _authorization(self) -> str:
+    async def _authorization(self) -> Authorization:
         credential = self._credential
-        if credential.header is not None:
-            return credential.header
+        if credential.authorization is not None:
+            return credential.authorization
+        assert credential.supplier is not None
         with token_errors():
-            assert credential.supplier is not None
             token = credential.supplier()
-            return credential.header_for(await token if inspect.isawaitable(token) else token)
+            if inspect.isawaitable(token):
+                token = await _uncancelled(token)
+            return credential.authorization_for(token)
 
     async def aclose(self) -> None:
         """Close the connections; an `http_client` that was passed in stays open.
 
         A request under way in another task comes to its end first, but nobody waits for it.
         """
-        if self._shut():
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        if self._owned is not None:
-            await self._owned.aclose()
+        for connection in self._connections.shut():
+            await connection.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+
+_AsyncConnection = Connection[Awaitable[httpx.Response], Awaitable[None]]
+
+
+def _connector(client: httpx.AsyncClient | None) -> Callable[[], _AsyncConnection]:
+    if client is not None:
+        theirs: _AsyncConnection = Connection(_sending(client), _nothing)
+        return lambda: theirs
+    context = ssl_context()
+
+    def proxied_one() -> _AsyncConnection:
+        own = httpx.AsyncClient(verify=context)
+        return Connection(_sending(own), own.aclose)
+
+    def direct_one() -> _AsyncConnection:
+        transport = httpx.AsyncHTTPTransport(verify=context)  # As in Client: the bare transport.
+        return Connection(transport.handle_async_request, transport.aclose)
+
+    return proxied_one if proxied() else direct_one
+
+
+def _sending(client: httpx.AsyncClient) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
+    return functools.partial(client.send, auth=None, follow_redirects=False, stream=True)
+
+
+async def _nothing() -> None: ...
+
+
+async def _uncancelled(token: Awaitable[str]) -> str:
+    """The token; `RuntimeError` when what was to bring it was cancelled, and we were not."""
+    try:
+        return await token
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("the token was awaited from a task that was cancelled") from None
 
 
 async def _woken(step: AwaitPlace) -> None:

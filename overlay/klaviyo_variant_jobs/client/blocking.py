@@ -11,7 +11,7 @@ import httpx
 
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
-from klaviyo_variant_jobs.credentials import SyncToken
+from klaviyo_variant_jobs.credentials import Authorization, SyncToken
 from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, BodyReader, Outcome, Response, Send
 from klaviyo_variant_jobs.iteration.blocking import Halt, Iteration
 from klaviyo_variant_jobs.iteration.progress import give_jobs, give_page
@@ -20,16 +20,17 @@ from klaviyo_variant_jobs.rate_limits import Limiter
 from klaviyo_variant_jobs.retry import RetryPolicy
 from klaviyo_variant_jobs_api.registry import NEWEST, Revision
 
+from .connections import Connection, Connections
 from .shell import (
     DEFAULT_BASE_URL,
     DEFAULT_TIMEOUT_S,
     HTTP_ERRORS,
+    HTTPX_MISUSE,
     Options,
     Shell,
     headers_of,
     proxied,
     reader_of,
-    secret_of,
     ssl_context,
     token_errors,
 )
@@ -121,18 +122,7 @@ class Client(Shell[JobT]):
             strict=strict,
             clock=clock,
         )
-        self._owned: httpx.Client | httpx.HTTPTransport | None = None
-        if http_client is None and not proxied():
-            # The bare transport: redirects, cookies and client-wide settings, of which a client
-            # takes care at a quarter of a request's cost, are not wanted here.
-            self._owned = transport = httpx.HTTPTransport(verify=ssl_context())
-            self._transmit: Callable[[httpx.Request], httpx.Response] = transport.handle_request
-        else:
-            if http_client is None:
-                self._owned = http_client = httpx.Client(verify=ssl_context())
-            self._transmit = functools.partial(
-                http_client.send, auth=None, follow_redirects=False, stream=True
-            )
+        self._connections = Connections(_connector(http_client))
 
     def iter_jobs(
         self,
@@ -208,67 +198,69 @@ class Client(Shell[JobT]):
 
     def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
         deadline = self._clock.monotonic() + seconds
+        authorization = Authorization()
         try:
-            self._depart()
-            try:
-                request = self._request(query, self._authorization(), seconds)
-                response = self._transmit(request)
-                try:
-                    headers = headers_of(response)
-                    body = self._read(response, reader_of(response, headers), deadline, seconds)
-                    return Response(response.status_code, headers, body, secret_of(request))
-                finally:
-                    response.close()
-            finally:
-                if self._arrive():
-                    self._disconnect()
-        except KlaviyoError as error:
-            return error
+            authorization = self._authorization()
+            left_s = deadline - self._clock.monotonic()  # The callable may have taken its time.
+            return self._sent(self._request(query, authorization, left_s), authorization, deadline)
         except httpx.HTTPStatusError as error:
             # A hook of the caller's own client was first to judge the answer.
-            return Response(error.response.status_code, headers_of(error.response), b"")
-        except HTTP_ERRORS as error:
-            return self._broken(error)
+            answer = error.response
+            return Response(answer.status_code, headers_of(answer), b"", authorization)
+        except (KlaviyoError, *HTTP_ERRORS, *HTTPX_MISUSE) as error:
+            return self._failed(error, authorization)
 
-    def _read(
-        self, response: httpx.Response, reader: BodyReader, deadline: float, seconds: float
-    ) -> bytes:
+    def _sent(
+        self, request: httpx.Request, authorization: Authorization, deadline: float
+    ) -> Response:
+        connection = self._connections.take()
+        try:
+            response = connection.transmit(request)
+            try:
+                headers = headers_of(response)
+                body = self._read(response, reader_of(response, headers), deadline)
+            finally:
+                response.close()
+        except BaseException:
+            connection.close()
+            raise
+        for surplus in self._connections.put_back(connection):
+            surplus.close()
+        return Response(response.status_code, headers, body, authorization)
+
+    def _read(self, response: httpx.Response, reader: BodyReader, deadline: float) -> bytes:
         try:
             if response.is_stream_consumed:
                 return reader.take_decoded(response.content)
             for chunk in response.iter_raw():
                 reader.feed(chunk)
                 if self._clock.monotonic() > deadline:
-                    raise self._out_of_time(seconds)
+                    raise self._out_of_time()
             return reader.finish()
         except (KlaviyoError, *HTTP_ERRORS):
             if response.status_code == 200:
                 raise
             return reader.so_far()  # The status decides what to do; its body is only quoted.
 
-    def _authorization(self) -> str:
+    def _authorization(self) -> Authorization:
         credential = self._credential
-        if credential.header is not None:
-            return credential.header
+        if credential.authorization is not None:
+            return credential.authorization
+        assert credential.supplier is not None
         with token_errors():
-            assert credential.supplier is not None
             token = credential.supplier()
             if inspect.isawaitable(token):
                 _discard(token)
                 raise TypeError("it returned an awaitable, which only AsyncClient can await")
-            return credential.header_for(token)
+            return credential.authorization_for(token)
 
     def close(self) -> None:
         """Close the connections; an `http_client` that was passed in stays open.
 
         A request under way in another thread comes to its end first, but nobody waits for it.
         """
-        if self._shut():
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        if self._owned is not None:
-            self._owned.close()
+        for connection in self._connections.shut():
+            connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -282,3 +274,26 @@ def _discard(awaitable: object) -> None:
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()
+
+
+def _connector(client: httpx.Client | None) -> Callable[[], Connection[httpx.Response, None]]:
+    if client is not None:
+        theirs = Connection(_sending(client), lambda: None)
+        return lambda: theirs
+    context = ssl_context()
+
+    def proxied_one() -> Connection[httpx.Response, None]:
+        own = httpx.Client(verify=context)
+        return Connection(_sending(own), own.close)
+
+    def direct_one() -> Connection[httpx.Response, None]:
+        # The bare transport: redirects, cookies and client-wide settings, of which a client takes
+        # care at a quarter of a request's cost, are not wanted here.
+        transport = httpx.HTTPTransport(verify=context)
+        return Connection(transport.handle_request, transport.close)
+
+    return proxied_one if proxied() else direct_one
+
+
+def _sending(client: httpx.Client) -> Callable[[httpx.Request], httpx.Response]:
+    return functools.partial(client.send, auth=None, follow_redirects=False, stream=True)

@@ -9,7 +9,6 @@ import logging
 import math
 import re
 import ssl
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -20,8 +19,13 @@ import httpx
 
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.clock import Clock
-from klaviyo_variant_jobs.credentials import AsyncToken, credential_from
-from klaviyo_variant_jobs.errors import TokenError, TransportError, one_line
+from klaviyo_variant_jobs.credentials import (
+    AsyncToken,
+    Authorization,
+    UnfitSecret,
+    credential_from,
+)
+from klaviyo_variant_jobs.errors import PaginationError, TokenError, TransportError, one_line
 from klaviyo_variant_jobs.exchange import (
     DECODED_LIMIT,
     ERROR_LIMIT,
@@ -45,6 +49,8 @@ from klaviyo_variant_jobs.revisions import (
 from klaviyo_variant_jobs.version import __version__
 from klaviyo_variant_jobs_api.registry import Revision, RevisionCode
 
+from .connections import Connections
+
 logger = logging.getLogger("klaviyo_variant_jobs")
 
 DEFAULT_BASE_URL = "https://a.klaviyo.com"
@@ -53,6 +59,13 @@ DEFAULT_TIMEOUT_S = 30.0
 _NO_BODY = httpx.ByteStream(b"")
 
 HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
+"""Failures of a request, worth another attempt."""
+
+HTTPX_MISUSE = (RuntimeError, ValueError, OverflowError, StopIteration)
+"""What httpx raises when it was closed, or given what it cannot use, and mocks that run out.
+
+Not every exception: those of a signal handler or of a caller's hook go through as they are.
+"""
 
 
 class Options(TypedDict, total=False):
@@ -66,6 +79,8 @@ class Options(TypedDict, total=False):
 
 class Shell(Generic[JobT]):
     """What both clients share: everything but sending and waiting."""
+
+    _connections: Connections[Any, Any]
 
     def __init__(
         self,
@@ -94,11 +109,8 @@ class Shell(Generic[JobT]):
         self._strict = strict
         # Virtual and real time do not mix, and another host is another quota.
         identity = (self._credential.identity, origin, clock)
-        self._limiter = rate_limiter or shared_limiter(identity)
-        self._closed = False
-        self._said: set[str] = set()
-        self._under_way = 0
-        self._lock = threading.Lock()
+        self._limiter = shared_limiter(identity) if rate_limiter is None else rate_limiter
+        self._said: dict[str, object] = {}
 
     # The next three are made for the first page: importing what reads one takes a fifth of what
     # importing httpx does, and a program that makes a client may never ask for one.
@@ -167,37 +179,12 @@ class Shell(Generic[JobT]):
         )
 
     def _steps(self) -> Generator[Step, Outcome, Answer]:
-        self._check_open()
+        self._connections.check_open()
         return exchange(self._terms)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise KlaviyoError(
-                "the client is closed; make a new one, or move the work inside `with`"
-            )
-
-    # A connection that is being made while its pool is closed would be left open, so the last
-    # request under way closes the pool instead.
-
-    def _depart(self) -> None:
-        with self._lock:
-            # Once more: a wait for a place may have come between.
-            self._check_open()
-            self._under_way += 1
-
-    def _arrive(self) -> bool:
-        """Tells whether it is time to close the connections."""
-        with self._lock:
-            self._under_way -= 1
-            return self._closed and not self._under_way
-
-    def _shut(self) -> bool:
-        """Tells whether it is time to close the connections."""
-        with self._lock:
-            self._closed = True
-            return not self._under_way
-
-    def _request(self, query: Query, authorization: str, seconds: float) -> httpx.Request:
+    def _request(self, query: Query, authorization: Authorization, seconds: float) -> httpx.Request:
+        if seconds <= 0.0:
+            raise self._out_of_time()
         kwargs = self._code.get_kwargs(
             fields=query.fields or None,
             filter_=None if query.status is None else f'equals(status,"{query.status}")',
@@ -210,32 +197,39 @@ class Shell(Generic[JobT]):
         return httpx.Request(
             kwargs["method"].upper(),
             f"{self._url}?{encoded}" if encoded else self._url,
-            headers=[*self._headers, (b"authorization", authorization.encode())],
+            headers=[*self._headers, (b"authorization", authorization.header.encode())],
             stream=_NO_BODY,  # Else httpx works out once more what headers a body of nothing needs.
             extensions={"timeout": {k: min(v, seconds) for k, v in self._timeout.items()}},
         )
 
-    def _broken(self, error: Exception) -> TransportError:
+    def _failed(self, error: Exception, authorization: Authorization) -> KlaviyoError:
         """The failure of a request in our terms, without the key that httpx's own carries."""
-        if isinstance(error, httpx.RequestError):
-            error.request = httpx.Request("GET", self._url)
-        # Error trackers show local variables, and in the frames of a failed write one is the
-        # request as it was sent.
         link: BaseException | None = error
         while link is not None:
-            link.__traceback__ = None
-            link = link.__cause__ or link.__context__
+            _forget(link, self._url, authorization)
+            # What a token callable raised is its own: its traceback says where.
+            callables = isinstance(link, TokenError) and not isinstance(link.__cause__, UnfitSecret)
+            link = None if callables else link.__cause__ or link.__context__
+        if isinstance(error, KlaviyoError):
+            return error
         said = one_line(str(error), 500) or "no detail given"
-        told = TransportError(
-            f"{type(error).__name__}: {said} [{self._url}, revision {self.revision}]; check the "
-            "network, proxies and the API's status, then resume"
-        )
-        told.__cause__ = error
-        return told
+        told = f"{type(error).__name__}: {said} [{self._url}, revision {self.revision}]"
+        failure: KlaviyoError
+        if isinstance(error, HTTP_ERRORS):
+            failure = TransportError(
+                f"{told}; check the network, proxies and the API's status, then resume"
+            )
+        else:
+            failure = KlaviyoError(
+                f"{told}; that is no failure of the network, so it was not tried again: look at "
+                "http_client and its hooks if it has any, then resume"
+            )
+        failure.__cause__ = error
+        return failure
 
-    def _out_of_time(self, seconds: float) -> TransportError:
+    def _out_of_time(self) -> TransportError:
         return TransportError(
-            f"the answer was not complete after {seconds:.3g} s, when the deadline passed "
+            f"the answer was not complete when the deadline of {self._retry.deadline:g} s passed "
             f"[{self._url}, revision {self.revision}]"
         )
 
@@ -252,7 +246,7 @@ class Shell(Generic[JobT]):
                 self.revision,
                 ", ".join(anomalies[:5]),
                 ", …" if len(anomalies) > 5 else "",
-                request_id,
+                one_line(request_id or "without an id", 80),
             )
         self._look_at_lifecycle(served, headers.get("x-klaviyo-api-retirement-date"))
         return Page(
@@ -263,18 +257,28 @@ class Shell(Generic[JobT]):
             revision_served=served,
             anomalies=anomalies,
             # Links that are no object are no end: they are reported like an unusable link.
-            next=self._endpoint.cursor_in(getattr(document.links, "next", document.links)),
+            next=self._next(getattr(document.links, "next", document.links), answer),
         )
+
+    def _next(self, link: object, answer: Answer) -> str | PaginationError | None:
+        cursor = self._endpoint.cursor_in(link)
+        if isinstance(cursor, PaginationError):
+            return PaginationError(answer.authorization.redact(str(cursor)))
+        return cursor
 
     def _look_at_lifecycle(self, served: str | None, retirement: str | None) -> None:
         if served is not None and served != self.revision and self._first("served"):
-            logger.warning("revision %s was pinned but the API served %s", self.revision, served)
+            logger.warning(
+                "revision %s was pinned but the API served %s",
+                self.revision,
+                one_line(served, 80),
+            )
         if retirement is not None:
             if self._first("lifecycle"):
                 logger.warning(
                     "the API names a day on which it retires revision %s: %s; move to a newer one",
                     self.revision,
-                    retirement,
+                    one_line(retirement, 80),
                 )
         elif self._first("calendar"):
             today = datetime.fromtimestamp(self._clock.time(), UTC).date()
@@ -288,17 +292,14 @@ class Shell(Generic[JobT]):
                 )
 
     def _first(self, topic: str) -> bool:
-        """Whether nothing was said of `topic` before."""
-        if topic in self._said:
-            return False
-        with self._lock:
-            new = topic not in self._said
-            self._said.add(topic)
-        return new
+        """Whether nothing was said of `topic` before; one thread of many is told so."""
+        mine = object()
+        return self._said.setdefault(topic, mine) is mine
 
 
 @contextlib.contextmanager
 def token_errors() -> Iterator[None]:
+    """Turn what goes wrong with an `access_token` callable into `TokenError`."""
     try:
         yield
     except Exception as error:
@@ -306,6 +307,20 @@ def token_errors() -> Iterator[None]:
             f"the access_token callable failed: {type(error).__name__}; nothing was sent. Mend it, "
             "then resume"
         ) from error
+
+
+def _forget(error: BaseException, url: str, authorization: Authorization) -> None:
+    """Take the secret out of an error that gets logged, or shown by an error tracker."""
+    if isinstance(error, httpx.HTTPError):
+        error.request = httpx.Request("GET", url)
+    if isinstance(error, httpx.HTTPStatusError):
+        error.response = httpx.Response(error.response.status_code)
+    # Of the local variables in the frames of a failed request one is the request as it was sent.
+    error.__traceback__ = None
+    error.args = tuple(
+        authorization.redact(argument) if isinstance(argument, str) else argument
+        for argument in error.args
+    )
 
 
 _quoted = functools.partial(urllib.parse.quote, safe="", errors="surrogateescape")
@@ -324,11 +339,6 @@ def headers_of(response: httpx.Response) -> dict[str, str]:
 def reader_of(response: httpx.Response, headers: Mapping[str, str]) -> BodyReader:
     limit = DECODED_LIMIT if response.status_code == 200 else ERROR_LIMIT
     return BodyReader(headers.get("content-encoding", ""), limit_bytes=limit)
-
-
-def secret_of(request: httpx.Request) -> str:
-    """The key or token that a request carries."""
-    return request.headers["authorization"].partition(" ")[2]
 
 
 def proxied() -> bool:

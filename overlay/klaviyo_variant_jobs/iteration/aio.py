@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
@@ -35,10 +36,10 @@ class AsyncIteration(Progress[ItemT]):
         fetch: Callable[[Query], Coroutine[Any, Any, Page[Any]]],
         prefetch: int,
     ) -> None:
+        self._ahead: asyncio.Task[Page[Any]] | None = None
         super().__init__(walk, give)
         self._fetch = fetch
         self._prefetch = prefetch
-        self._ahead: asyncio.Task[Page[Any]] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -67,9 +68,15 @@ class AsyncIteration(Progress[ItemT]):
         raise StopAsyncIteration
 
     async def _next_page(self) -> Page[Any] | None:
-        ahead, self._ahead = self._ahead, None
+        ahead = self._ahead
         if ahead is not None:
-            return await ahead
+            if ahead.get_loop() is asyncio.get_running_loop():
+                # Not awaited itself, which would hand it our cancellation, as a timeout brings it:
+                # whoever asks again gets the page.
+                await asyncio.wait([ahead])
+            self._ahead = None
+            if ahead.done() and not ahead.cancelled():
+                return ahead.result()
         query = self._following()
         return None if query is None else await self._fetch(query)
 
@@ -80,6 +87,12 @@ class AsyncIteration(Progress[ItemT]):
         if ahead is not None:
             ahead.cancel()
             await asyncio.wait([ahead])
+
+    def __del__(self) -> None:
+        # The garbage collector comes in any thread, and after the loop was closed.
+        if self._ahead is not None:
+            with contextlib.suppress(RuntimeError):
+                self._ahead.get_loop().call_soon_threadsafe(self._ahead.cancel)
 
     async def __aenter__(self) -> Self:
         return self

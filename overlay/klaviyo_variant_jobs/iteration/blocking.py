@@ -29,6 +29,10 @@ class Halt:
         self._asked = True
         self._event.set()
 
+    def forgo(self) -> None:
+        """End what would follow the wait at hand; takes no lock, for the garbage collector."""
+        self._asked = True
+
     def check(self) -> None:
         """Raises `Halted` once `stop` was called."""
         if self._asked:
@@ -71,12 +75,17 @@ class _Ahead:
         except BaseException as error:
             self._error = error
 
-    def result(self) -> Page[Any]:
+    def wait(self) -> None:
         self._thread.join()
-        if self._page is None:
-            assert self._error is not None
+
+    def result(self) -> Page[Any] | None:
+        """The page; None when the thread has vanished, as it does in a forked process."""
+        if self._error is not None:
             raise self._error
         return self._page
+
+    def forgo(self) -> None:
+        self._halt.forgo()
 
     def close(self) -> None:
         self._halt.stop()
@@ -97,10 +106,10 @@ class Iteration(Progress[ItemT]):
         fetch: Callable[[Query, Halt], Page[Any]],
         prefetch: int,
     ) -> None:
+        self._ahead: _Ahead | None = None
         super().__init__(walk, give)
         self._fetch = fetch
         self._prefetch = prefetch
-        self._ahead: _Ahead | None = None
 
     def __iter__(self) -> Self:
         return self
@@ -127,9 +136,13 @@ class Iteration(Progress[ItemT]):
         raise StopIteration
 
     def _next_page(self) -> Page[Any] | None:
-        ahead, self._ahead = self._ahead, None
+        ahead = self._ahead
         if ahead is not None:
-            return ahead.result()
+            ahead.wait()  # Still ours meanwhile: after Ctrl-C `close` has to find it.
+            self._ahead = None
+            page = ahead.result()
+            if page is not None:
+                return page
         query = self._following()
         return None if query is None else self._fetch(query, Halt())
 
@@ -140,9 +153,13 @@ class Iteration(Progress[ItemT]):
         read timeout at most.
         """
         self._finish()
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead.close()
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def __del__(self) -> None:
+        if self._ahead is not None:
+            self._ahead.forgo()
 
     def __enter__(self) -> Self:
         return self

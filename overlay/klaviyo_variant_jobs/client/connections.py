@@ -1,0 +1,86 @@
+"""Connections, each lent to one request at a time.
+
+A pool that connections are shared through would be the usual way. But httpx's loses a place for
+good when asyncio cancels a request at certain moments, and is dead after a hundred of those; and
+after a fork parent and child read each other's answers from it. A request that has its connection
+for itself just closes it when something goes wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import attrs
+import httpx
+
+from klaviyo_variant_jobs.checkpoint import KlaviyoError
+
+TransmitT = TypeVar("TransmitT")
+CloseT = TypeVar("CloseT")
+
+_MOST_IDLE = 20
+"""As many as httpx keeps; those beyond would outlive the rush that needed them."""
+
+
+@attrs.frozen
+class Connection(Generic[TransmitT, CloseT]):
+    """A way to the server: how to send a request on it, and how to close it."""
+
+    transmit: Callable[[httpx.Request], TransmitT]
+    close: Callable[[], CloseT]
+
+
+class Connections(Generic[TransmitT, CloseT]):
+    """Keeps connections between requests. Safe to share between threads."""
+
+    def __init__(self, make: Callable[[], Connection[TransmitT, CloseT]]) -> None:
+        self._make = make
+        self._closed = False
+        # The first at once: what is wrong with the environment's proxies shows before a request.
+        self._idle = [make()]
+        self._process = os.getpid()
+        self._inherited: list[object] = []
+
+    def check_open(self) -> None:
+        """Raises `KlaviyoError` once `shut` was called."""
+        if self._closed:
+            raise KlaviyoError(
+                "the client is closed; make a new one, or move the work inside `with`"
+            )
+
+    def take(self) -> Connection[TransmitT, CloseT]:
+        """One that nobody else has. Raises `KlaviyoError` once `shut` was called."""
+        self.check_open()
+        if self._process != os.getpid():
+            # Kept unused: closing one would take it from the event loop that the parent runs.
+            self._inherited += self._idle
+            self._idle, self._process = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make()
+
+    def put_back(
+        self, connection: Connection[TransmitT, CloseT]
+    ) -> Iterator[Connection[TransmitT, CloseT]]:
+        """Take one back that is fit for another request; gives those that are to be closed."""
+        if len(self._idle) >= _MOST_IDLE:
+            yield connection
+            return
+        self._idle.append(connection)
+        if self._closed:  # Looked at last, since `shut` may have come between.
+            yield from self._emptied()
+
+    def shut(self) -> Iterator[Connection[TransmitT, CloseT]]:
+        """Lend no more; gives those that are to be closed. One that is lent comes back first."""
+        self._closed = True
+        yield from self._emptied()
+
+    def _emptied(self) -> Iterator[Connection[TransmitT, CloseT]]:
+        while self._process == os.getpid():
+            try:
+                yield self._idle.pop()
+            except IndexError:
+                return
