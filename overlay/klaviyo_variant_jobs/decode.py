@@ -8,6 +8,7 @@ path is reported. The page, the job and the other values stay whole.
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import functools
 import json
 import types
@@ -47,7 +48,7 @@ class PageDecoder:
             decoded = self._decoded(body)
         except msgspec.ValidationError as misfit:
             raise _not_a_page(f"is no page of jobs ({misfit})", body) from None
-        # ValueError: no UTF-8, or an integer longer than Python converts.
+        # ValueError: no UTF-8.
         except (msgspec.DecodeError, ValueError, RecursionError) as broken:
             error = _not_a_page(f"is not JSON ({broken})", body)
             error.ends_early = bool(body) and "truncated" in str(broken)
@@ -66,9 +67,18 @@ class PageDecoder:
         try:
             return Decoded(self._fast.decode(body))
         except msgspec.ValidationError:
+            pass
+        except (msgspec.DecodeError, ValueError) as broken:
+            return self._unusual(body, broken)
+        try:
             return self._tolerant(body)
+        except msgspec.ValidationError:
+            raise
+        except (msgspec.DecodeError, ValueError) as broken:
+            return self._unusual(body, broken)
 
     def _tolerant(self, body: bytes) -> Decoded:
+        """Take a page apart that does not fit; what fits is decoded as fast as ever."""
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         # A missing list fails like one that is null.
         entries = msgspec.json.decode(members.get("data", b"null"), type=list[msgspec.Raw])
@@ -85,6 +95,25 @@ class PageDecoder:
         for name, hint in hints.items():
             if name != "data" and name in members:
                 values[name] = _fit_raw(members[name], hint, _decoder(hint), name, anomalies)
+        return Decoded(_build(self._model, values), tuple(anomalies))
+
+    def _unusual(self, body: bytes, broken: Exception) -> Decoded:
+        """Read JSON that msgspec refuses: half a surrogate pair, or an integer without end.
+
+        One job could make a page impassable with either. Raises `broken` for what is no JSON.
+        """
+        try:
+            members = _loads(body)
+        except (ValueError, RecursionError):
+            raise broken from None
+        if not isinstance(members, dict) or not isinstance(members.get("data"), list):
+            raise broken
+        anomalies: list[str] = []
+        values = {
+            name: _fit(members[name], hint, name, anomalies)
+            for name, hint in _hints(self._model).items()
+            if name in members
+        }
         return Decoded(_build(self._model, values), tuple(anomalies))
 
 
@@ -117,15 +146,33 @@ def _fit_raw(
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # json, because msgspec refuses numbers beyond its range instead of reading them.
-        return _fit(json.loads(bytes(raw)), hint, path, odd)
+        return _fit(_loads(bytes(raw)), hint, path, odd)
+
+
+def _loads(body: bytes) -> Any:
+    # Decoded first: json takes UTF-16 as well. Its own constants, as NaN, are no JSON.
+    return json.loads(body.decode(), parse_int=_integer, parse_constant=_refuse)
+
+
+def _integer(digits: str) -> int | decimal.Decimal:
+    try:
+        return int(digits)
+    except ValueError:  # Beyond some thousand digits, which take Python too long.
+        return decimal.Decimal(digits)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _fit(value: Any, hint: Any, path: str, odd: list[str]) -> Any:
     """`value` as `hint` wants it, as far as it can be; note the paths of what stayed as it came."""
-    try:
-        return msgspec.convert(value, hint)
-    except msgspec.ValidationError:
-        pass
+    whole = _is_text_throughout(value)
+    if whole:
+        try:
+            return msgspec.convert(value, hint)
+        except msgspec.ValidationError:
+            pass
     core = _core(hint)
     if value is None and attrs.has(core):
         return _build(core, {})  # Null reads like absent.
@@ -139,12 +186,21 @@ def _fit(value: Any, hint: Any, path: str, odd: list[str]) -> Any:
     if isinstance(value, list) and typing.get_origin(core) is list:
         (item,) = typing.get_args(core)
         return [_fit(entry, item, f"{path}[{n}]", odd) for n, entry in enumerate(value)]
-    if core is dt.datetime and isinstance(value, str):
+    if core is dt.datetime and isinstance(value, str) and whole:
         moment = _naive(value)
         if moment is not None:
             return moment
     odd.append(path)
     return value
+
+
+def _is_text_throughout(value: Any) -> bool:
+    """Whether no string in it has half a surrogate pair, which nobody can write down or send on."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _naive(text: str) -> dt.datetime | None:

@@ -67,9 +67,9 @@ class Response:
     """A status and what came with it."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     """Names in lower case."""
-    body: bytes
+    body: bytes = attrs.field(repr=False)
     authorization: Authorization = attrs.field(factory=Authorization)
     """What was sent, and must not come back in an error."""
 
@@ -234,22 +234,28 @@ def _judged(
 def _page(
     terms: Terms, response: Response, rate_limit: RateLimit | None
 ) -> Answer | AttemptedError:
-    authorization, body = response.authorization, response.body
+    authorization = response.authorization
     headers = authorization.redact_headers(response.headers)
-    try:
-        decoded = terms.decoder.decode(body)
+    decoded = _decoded(terms, response)
+    if isinstance(decoded, InvalidResponseError):
+        # Its message quotes the body, and an error tracker shows what is in the frames below.
+        response = attrs.evolve(response, body=authorization.redact_body(response.body))
+        decoded = _decoded(terms, response)
+    if not isinstance(decoded, InvalidResponseError):
         return Answer(decoded, headers, rate_limit, authorization)
-    except InvalidResponseError as error:
-        refused = error
-    redacted = authorization.redact_body(body)
-    if redacted != body:
-        return _page(terms, attrs.evolve(response, body=redacted), rate_limit)
-    refused.request_id = headers.get("x-klaviyo-req-id")
+    decoded.request_id = headers.get("x-klaviyo-req-id")
     # With neither a length nor chunks only the JSON can tell that the connection closed early.
     framed = "content-length" in headers or "transfer-encoding" in headers
-    if refused.ends_early and not framed:
-        return TransportError(f"the body broke off after {len(body)} bytes")
-    raise refused
+    if decoded.ends_early and not framed:
+        return TransportError(f"the body broke off after {len(response.body)} bytes")
+    raise decoded
+
+
+def _decoded(terms: Terms, response: Response) -> Decoded | InvalidResponseError:
+    try:
+        return terms.decoder.decode(response.body)
+    except InvalidResponseError as error:
+        return error.with_traceback(None)
 
 
 DECODED_LIMIT = 64 * 1024 * 1024

@@ -89,6 +89,8 @@ class Endpoint:
         ]
         if len(cursors) != 1 or not cursors[0]:
             return _unusable("has no cursor" if not any(cursors) else "has several cursors", link)
+        if not can_be_sent(cursors[0]):
+            return _unusable("has a cursor with half a surrogate pair", link)
         if len(cursors[0]) > _LONGEST_CURSOR:
             return _unusable(
                 f"has a cursor of {len(cursors[0])} characters, too long to send", link
@@ -105,6 +107,15 @@ class Endpoint:
         except ValueError:
             return "is no URL"
         return None if theirs.path.rstrip("/") == ours.path.rstrip("/") else "leads to another path"
+
+
+def can_be_sent(cursor: str) -> bool:
+    """Whether a cursor is bytes in percent-encoding; one that names half a character is not."""
+    try:
+        cursor.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _origin(parts: urllib.parse.SplitResult) -> tuple[str, str | None, int | None]:
@@ -190,7 +201,9 @@ class Walk(Generic[JobT]):
                 self._start, status_index=index, cursor=cursor, offset=0, last_job_id=None
             )
         offset = self._skipped
-        if given:
+        if given == len(self._jobs):
+            offset = len(self._served)  # Past what earlier passes had given, too.
+        elif given:
             last = self._jobs[given - 1]
             offset = next(n for n, job in enumerate(self._served, 1) if job is last)
         return attrs.evolve(

@@ -405,9 +405,8 @@ class RateLimiter:
 
     def _grant(self, place: _Place, now: float) -> None:
         self._sure -= 1
-        self._in_flight += 1
-        place.granted = True
-        place.granted_at = now
+        # In one statement, as below: an exception of a signal handler may come between two.
+        place.granted, place.granted_at, self._in_flight = True, now, self._in_flight + 1
 
     def _dispatch(self, now: float) -> None:
         """Grant what is free, in order."""
@@ -443,8 +442,7 @@ class RateLimiter:
         while called and (called[0].taken or called[0].granted_at + _PATIENCE_S <= now):
             place = called.popleft()
             if not place.taken:
-                place.granted = False
-                self._in_flight -= 1
+                place.granted, self._in_flight = False, self._in_flight - 1
                 self._late.add(place)
 
     def _ask(self, place: _Place, now: float) -> float:
@@ -472,8 +470,7 @@ class RateLimiter:
 
     def _leave(self, place: _Place, now: float, sent: bool) -> None:
         if place.granted:
-            place.granted, place.taken = False, True
-            self._in_flight -= 1
+            place.granted, place.taken, self._in_flight = False, True, self._in_flight - 1
             if sent:
                 self._remember(now)
         elif place in self._queue:
@@ -619,8 +616,7 @@ class _Place:
     def answered(self, now: float, rate_limit: RateLimit | None) -> None:
         limiter = self.limiter
         with limiter._turn.lock:
-            self.granted, self.taken = False, True
-            limiter._in_flight -= 1
+            self.granted, self.taken, limiter._in_flight = False, True, limiter._in_flight - 1
             limiter._remember(now)
             if now < limiter._ramped_at:
                 limiter._reconsider()
@@ -632,8 +628,7 @@ class _Place:
     def refused(self, now: float, pause_s: float) -> None:
         limiter = self.limiter
         with limiter._turn.lock:
-            self.granted, self.taken = False, True
-            limiter._in_flight -= 1
+            self.granted, self.taken, limiter._in_flight = False, True, limiter._in_flight - 1
             limiter._refuse(now, self, pause_s)
             limiter._dispatch(now)
         limiter._turn.settle()

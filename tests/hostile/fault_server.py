@@ -196,6 +196,7 @@ class FaultServer:
         self.cursors: list[str] = []
         self.serve(listing)
         self.cursors = list(cursors) or self.cursors
+        self.accepted = 0  # Connections.
         self.requests: list[Request] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -259,6 +260,7 @@ class FaultServer:
     def _accept(self) -> None:
         while self._readable(self._listener):
             connection, _ = self._listener.accept()
+            self.accepted += 1
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._spawn(self._converse, connection)
 

@@ -72,6 +72,8 @@ UNUSABLE: dict[str, Link] = {
     "two cursors": lambda here, evil: here.link("page-1") + "&page[cursor]=page-2",
     "a cursor in the fragment": lambda here, evil: here.url + PATH + "#" + QUERY,
     "an endless cursor": lambda here, evil: here.link("c" * 100_000),
+    "half a surrogate pair": lambda here, evil: "\ud800",
+    "a cursor with half a surrogate pair": lambda here, evil: here.link("x") + "\ud83d",
     "an empty string": lambda here, evil: "",
     "white space": lambda here, evil: "  ",
     "no URL": lambda here, evil: "next page please",

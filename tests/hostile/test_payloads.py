@@ -185,6 +185,61 @@ def test_numbers_beyond_every_range_are_kept(drive: Drive, server: FaultServer) 
     assert page.jobs[0].attributes.total_count == float("inf")
 
 
+HALF_A_PAIR = "\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("entry", "path"),
+    [
+        (job("X", errors=[{"detail": HALF_A_PAIR}]), "data[1].attributes.errors[0].detail"),
+        (job("X", errors=[{"meta": {HALF_A_PAIR: 1}}]), "data[1].attributes.errors[0].meta"),
+        (job("X", created_at=HALF_A_PAIR), "data[1].attributes.created_at"),
+        (job("X", status=HALF_A_PAIR), "data[1].attributes.status"),
+        (job("X") | {"id": HALF_A_PAIR}, "data[1].id"),
+    ],
+    ids=["detail", "meta", "time", "status", "id"],
+)
+def test_half_a_surrogate_pair_costs_no_job_and_is_reported(
+    drive: Drive, server: FaultServer, entry: dict[str, Any], path: str
+) -> None:
+    page = one_page(drive, server, entry)
+    assert page.anomalies == (path,)
+    *parents, name = path.removeprefix("data[1].").replace("[0]", ".0").split(".")
+    kept: Any = page.jobs[1]
+    for parent in parents:
+        kept = kept[0] if parent == "0" else getattr(kept, parent)
+    assert HALF_A_PAIR in getattr(kept, name)
+
+
+def test_half_a_surrogate_pair_in_a_field_nobody_knows_does_no_harm(
+    drive: Drive, server: FaultServer
+) -> None:
+    page = one_page(drive, server, job("X", novelty=HALF_A_PAIR))
+    assert page.anomalies == ()
+    assert page.jobs[1].attributes == page.jobs[0].attributes
+
+
+def test_an_integer_of_thousands_of_digits_is_kept_to_the_last(
+    drive: Drive, server: FaultServer
+) -> None:
+    digits = "9" * 5_000
+    body = '{"data": [{"id": "A", "attributes": {"total_count": 0}}, {"id": "B"}]}'
+    server.say(lambda answer: reply(200, body.replace("0", digits)))
+    page = drive.get_page(server.url)
+    assert [entry.id for entry in page.jobs] == ["A", "B"]
+    assert str(page.jobs[0].attributes.total_count) == digits
+    assert page.anomalies == ("data[0].attributes.total_count",)
+
+
+def test_a_job_named_by_half_a_surrogate_pair_can_be_resumed_from(
+    drive: Drive, server: FaultServer
+) -> None:
+    server.pages[0][1]["id"] = HALF_A_PAIR
+    first = drive.iterate(server.url, most=2)
+    rest = drive.iterate(server.url, resume=str(first.checkpoint))
+    assert [*first.ids, *rest.ids] == ["A1", HALF_A_PAIR, "A3", "B1", "B2", "C1"]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (

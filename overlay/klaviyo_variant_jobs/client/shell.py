@@ -96,14 +96,13 @@ class Shell(Generic[JobT]):
         strict: bool,
         clock: Clock,
     ) -> None:
-        self._clock = clock
         self._revision = find(revision)
+        self._origin = origin = _checked_base_url(base_url)
+        self._clock = clock
         self._credential = credential_from(api_key, access_token)
         self._timeout = _checked_timeout(timeout)
-        origin = _checked_base_url(base_url)
         self._url = origin + self._revision.path
         self._endpoint = Endpoint(self._url)
-        self._origin = origin
         self._http_headers = httpx.Headers(http_headers)
         self._retry = retry
         self._strict = strict
