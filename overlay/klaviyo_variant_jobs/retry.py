@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from datetime import UTC
@@ -15,14 +14,22 @@ LEAST_WAIT_AFTER_429_S = 1.0
 """The shortest window of this API is a second, and trying again at once always fails."""
 
 
+_LONGEST_S = 1e9
+"""Some thirty years; a wait of several hundred is more than operating systems take."""
+
+
 def _seconds(
     *, least: float, above: bool = False
 ) -> Callable[[Any, attrs.Attribute[float], float], None]:
     def check(instance: Any, attribute: attrs.Attribute[float], value: float) -> None:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or not math.isfinite(value) or value < least or (above and value == least):
+        # A comparison is false for what is no number, and takes integers of any length.
+        if not fits or not least <= value <= _LONGEST_S or (above and value == least):
             bound = f"above {least:g}" if above else f"of at least {least:g}"
-            raise ValueError(f"{attribute.name} must be a finite number {bound}, not {value!r}")
+            raise ValueError(
+                f"{attribute.name} must be a number of seconds {bound} and at most "
+                f"{_LONGEST_S:g}, not {value!r}"
+            )
 
     return check
 

@@ -285,3 +285,25 @@ def test_a_mock_that_has_run_out_is_no_page(server: FaultServer) -> None:
         client.get_page()
         with pytest.raises(KlaviyoError, match="StopIteration"):
             client.get_page()
+
+
+def test_threads_that_ask_for_a_first_page_at_once_all_send_whole_requests(
+    server: FaultServer,
+) -> None:
+    switching_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            with make(Client, server) as client:
+                threads = [threading.Thread(target=client.get_page) for _ in range(6)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+    finally:
+        sys.setswitchinterval(switching_s)
+    assert len(server.requests) == 60
+    for request in server.requests:
+        assert request.headers["authorization"] == f"Klaviyo-API-Key {KEY}"
+        assert request.headers["revision"] == "2026-07-15"
+        assert "host" in request.headers

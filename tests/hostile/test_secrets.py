@@ -18,8 +18,15 @@ import pytest
 
 from hostile import test_bodies, test_connections
 from hostile.drive import KEY, AsyncDrive, Drive, SyncDrive
-from hostile.fault_server import Fault, FaultServer, Honest, Reply, always, job, reply
-from klaviyo_variant_jobs import AsyncClient, Client, KlaviyoError, RetryPolicy, rate_limits
+from hostile.fault_server import End, Fault, FaultServer, Honest, Reply, always, job, reply
+from klaviyo_variant_jobs import (
+    AsyncClient,
+    Client,
+    KlaviyoError,
+    RetryPolicy,
+    TokenError,
+    rate_limits,
+)
 
 FAULTS: dict[str, Fault] = {
     **test_connections.BROKEN,
@@ -234,3 +241,73 @@ def test_a_server_that_echoes_the_request_does_not_put_the_key_into_the_error(
     assert isinstance(run.error, KlaviyoError)
     assert not any(map(holds_key, reachable(run.error)))
     assert not holds_key(str(run.error))
+
+
+ECHOES: dict[str, Fault] = {
+    "a JSON escape": always(400, '{"errors": [{"detail": "key pk\\u005fcanary_8d1f0c27a4"}]}'),
+    "a status line": lambda answer: Reply((KEY.encode() + b"\r\n\r\n",), End.CLOSE),
+    "a header without a colon": lambda answer: Reply(
+        (b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n",), End.CLOSE
+    ),
+    "an encoding": lambda answer: reply(200, "x", {"Content-Encoding": KEY}),
+    "a next link": lambda answer: reply(
+        200, answer.but(links={"next": f"https://evil.test/?key={KEY}"})
+    ),
+    "a request id": always(418, "", {"X-Klaviyo-Req-Id": KEY}),
+    "an empty page": lambda answer: reply(200, f"<p>{KEY}</p>"),
+    "a served revision": lambda answer: reply(
+        200,
+        answer.but(data=5),
+        {"X-Klaviyo-Api-Revision": KEY, "X-Klaviyo-Api-Retirement-Date": KEY},
+    ),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS[:4], ids=repr)
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_a_key_that_is_echoed_in_any_place_is_in_no_error_and_no_log(
+    variant: Drive, server: FaultServer, everything_logged: io.StringIO, echo: Fault
+) -> None:
+    server.say(echo)
+    run = variant.iterate(server.url, retry=RetryPolicy(max_attempts=1))
+    error = run.error
+    assert error is not None
+    assert not any(map(holds_key, reachable(error)))
+    assert not holds_key("".join(traceback.format_exception(error)))
+    assert not holds_key(foreign_frames(error))
+    ours = [line for line in everything_logged.getvalue().splitlines() if "httpcore" not in line]
+    assert not any(map(holds_key, ours))
+
+
+@pytest.mark.parametrize("variant", VARIANTS[:2], ids=repr)
+def test_headers_that_are_logged_carry_no_key_and_steer_no_terminal(
+    variant: Drive, server: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("X-Klaviyo-Api-Revision", "X-Klaviyo-Api-Retirement-Date", "X-Klaviyo-Req-Id")
+    odd = dict.fromkeys(names, f"{KEY}\x9b31m")
+    server.say(lambda answer: reply(200, answer.but(meta=5), odd))
+    variant.iterate(server.url)
+    assert len(caplog.messages) == 3
+    for message in caplog.messages:
+        assert message.isprintable()
+        assert not holds_key(message)
+
+
+def test_a_token_that_cannot_be_sent_is_in_no_frame_of_its_error(
+    drive: Drive, server: FaultServer
+) -> None:
+    run = drive.iterate(server.url, access_token=lambda: f"{KEY}\u200b")
+    assert isinstance(run.error, TokenError)
+    assert not holds_key(foreign_frames(run.error))
+    assert "character that is not visible" in str(run.error.__cause__)
+
+
+def test_the_traceback_of_a_callable_that_raised_is_kept(drive: Drive, server: FaultServer) -> None:
+    def token() -> str:
+        raise OSError("the vault is down")
+
+    run = drive.iterate(server.url, access_token=token)
+    assert run.error is not None
+    cause = run.error.__cause__
+    assert cause is not None
+    assert "in token" in "".join(traceback.format_tb(cause.__traceback__))

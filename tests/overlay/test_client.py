@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 import math
@@ -18,9 +19,13 @@ from klaviyo_variant_jobs import (
     NEWEST,
     REVISIONS,
     AsyncClient,
+    Checkpoint,
+    CheckpointError,
     Client,
+    DeadlineError,
     KlaviyoError,
     RateLimiter,
+    RetryPolicy,
     Revision,
 )
 from klaviyo_variant_jobs.client import shell
@@ -81,6 +86,141 @@ async def test_every_request_has_finite_timeouts_within_the_deadline(wire: Wire)
         "write": 7,
         "pool": 7,
     }
+
+
+async def test_a_timeout_longer_than_a_socket_takes_is_a_day(wire: Wire) -> None:
+    api = FakeAPI(jobs(1))
+    await wire.of(wire.client(api, timeout=10**400, retry=RetryPolicy(deadline=1e9)).get_page())
+    assert set(api.requests[0].extensions["timeout"].values()) == {86_400.0}
+
+
+async def test_a_token_that_takes_all_of_the_time_is_not_sent(wire: Wire) -> None:
+    def token() -> str:
+        wire.clock.sleep(4.0)
+        return "token"
+
+    async def async_token() -> str:
+        await asyncio.sleep(4.0)
+        return "token"
+
+    api = FakeAPI(jobs(1))
+    made = wire.client(
+        api,
+        access_token=token if wire.kind == "sync" else async_token,
+        retry=RetryPolicy(deadline=3.0),
+    )
+    failed = await wire.error(DeadlineError, lambda: made.get_page())
+    assert failed.attempts == 1
+    assert api.requests == []
+
+
+async def test_a_token_that_takes_its_time_leaves_the_request_less_of_it(wire: Wire) -> None:
+    if wire.kind == "async":
+        return  # There a time limit stands around it all.
+
+    def token() -> str:
+        wire.clock.sleep(4.0)
+        return "token"
+
+    api = FakeAPI(jobs(1))
+    made = wire.client(api, access_token=token, retry=RetryPolicy(deadline=10.0))
+    await wire.of(made.get_page())
+    assert api.requests[0].extensions["timeout"]["read"] == pytest.approx(6.0)
+
+
+@both
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("retry", 5),
+        ("retry", {"deadline": 3}),
+        ("rate_limiter", 75),
+        ("http_client", httpx),
+        ("http_client", "https://proxy"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused(kind: Any, name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be "):
+        kind(KEY, **{name: value})
+
+
+def test_the_httpx_client_of_the_other_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"must be an httpx\.AsyncClient, not Client"):
+        AsyncClient(KEY, http_client=httpx.Client())  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"must be an httpx\.Client, not AsyncClient"):
+        Client(KEY, http_client=httpx.AsyncClient())  # type: ignore[call-overload]
+
+
+def test_a_limiter_that_counts_as_false_is_a_limiter_all_the_same() -> None:
+    class Empty(RateLimiter):
+        def __len__(self) -> int:
+            return 0
+
+    limiter = Empty()
+    assert limiter_of(Client(KEY, rate_limiter=limiter)) is limiter
+
+
+@both
+@pytest.mark.parametrize("resume", [b"", b"kvj1.", 0, 5, ("2026-07-15",)], ids=repr)
+def test_what_is_no_checkpoint_at_all_is_refused(kind: Any, resume: Any) -> None:
+    with pytest.raises(TypeError, match="resume must be a checkpoint or its text"):
+        kind(KEY).iter_jobs(resume=resume)
+
+
+@both
+@pytest.mark.parametrize(
+    "wrong",
+    [{"status_index": 1}, {"status_index": -1}, {"offset": -1}, {"offset": True}, {"cursor": 5}],
+    ids=repr,
+)
+def test_a_checkpoint_made_by_hand_that_makes_no_sense_is_refused(
+    kind: Any, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(CheckpointError):
+        kind(KEY).iter_jobs(resume=Checkpoint(revision=NEWEST.date, **wrong))
+
+
+async def test_a_cursor_that_is_no_text_is_refused(wire: Wire) -> None:
+    api = FakeAPI(jobs(1))
+    made = wire.client(api)
+    with pytest.raises(TypeError, match="cursor must be a string, not int"):
+        await wire.of(made.get_page(cursor=5))
+    with pytest.raises(ValueError, match="half a surrogate pair"):
+        await wire.of(made.get_page(cursor="\ud800"))
+    assert api.requests == []
+
+
+@both
+@pytest.mark.parametrize("host", ["a..b", "xn--a", "a" * 64 + ".com", ".com"])
+def test_a_host_that_cannot_exist_is_refused(kind: Any, host: str) -> None:
+    with pytest.raises(ValueError, match="a host that cannot exist"):
+        kind(KEY, base_url=f"https://{host}")
+
+
+def test_callables_that_cannot_be_hashed_stand_for_their_accounts_too() -> None:
+    class Vault:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __call__(self) -> str:
+            return "token"
+
+        def token(self) -> str:
+            return "token"
+
+    one, other = Vault(), Vault()
+    pairs: list[tuple[Any, Any, bool]] = [
+        (one, one, True),
+        (one, other, False),
+        (one.token, one.token, True),
+        (one.token, other.token, False),
+        (one, one.token, False),
+    ]
+    for first, second, same in pairs:
+        limiters = [limiter_of(Client(access_token=source)) for source in (first, second)]
+        assert (limiters[0] is limiters[1]) is same
 
 
 async def test_one_page_has_the_jobs_of_one_status(wire: Wire) -> None:

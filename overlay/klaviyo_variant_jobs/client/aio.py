@@ -93,6 +93,7 @@ class AsyncClient(Shell[JobT]):
         strict: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        connect = _connector(http_client)
         super().__init__(
             api_key,
             access_token,
@@ -106,7 +107,7 @@ class AsyncClient(Shell[JobT]):
             clock=clock,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections = Connections(_connector(http_client))
+        self._connections = Connections(connect)
         self._bound = http_client is None
 
     def iter_jobs(
@@ -260,6 +261,11 @@ _AsyncConnection = Connection[Awaitable[httpx.Response], Awaitable[None]]
 
 def _connector(client: httpx.AsyncClient | None) -> Callable[[], _AsyncConnection]:
     if client is not None:
+        if not isinstance(client, httpx.AsyncClient):
+            # An httpx.Client would block the event loop.
+            raise TypeError(
+                f"http_client must be an httpx.AsyncClient, not {type(client).__name__}"
+            )
         theirs: _AsyncConnection = Connection(_sending(client), _nothing)
         return lambda: theirs
     context = ssl_context()

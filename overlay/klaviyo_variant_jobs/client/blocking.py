@@ -61,15 +61,17 @@ class Client(Shell[JobT]):
         rate_limiter: paces requests; shared by default among all clients of one credential in the
             process. Pass one to share it between the keys of an account.
         timeout: seconds for connecting, each read and each write, or an `httpx.Timeout` without
-            an infinite part; 30 by default. Dripped response headers are bounded by it only per
-            read, everything else by the deadline too.
-        http_client: an `httpx.Client` of your own, for proxies or instrumentation; its headers are
-            sent along, and you close it.
+            an infinite part; 30 by default. Each address of a host may take a connect timeout,
+            and what is dripped before a body, between its chunks and after them is bounded only
+            per read; everything else by the deadline too.
+        http_client: an `httpx.Client` of your own, for proxies or instrumentation, which you
+            close. Its headers are sent along, but for Accept, Accept-Encoding, User-Agent and
+            Authorization; its cookies, timeouts, authentication and redirects play no part.
         strict: raise `InvalidResponseError` for values that do not fit the schema instead of
             keeping them as they came.
         clock: where time and chance come from; for tests.
 
-    Raises `ValueError` for arguments that make no sense, before anything is sent.
+    Raises `ValueError` or `TypeError` for arguments that make no sense, before anything is sent.
     """
 
     @overload
@@ -110,6 +112,7 @@ class Client(Shell[JobT]):
         strict: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        connect = _connector(http_client)
         super().__init__(
             api_key,
             access_token,
@@ -122,7 +125,7 @@ class Client(Shell[JobT]):
             strict=strict,
             clock=clock,
         )
-        self._connections = Connections(_connector(http_client))
+        self._connections = Connections(connect)
 
     def iter_jobs(
         self,
@@ -278,6 +281,8 @@ def _discard(awaitable: object) -> None:
 
 def _connector(client: httpx.Client | None) -> Callable[[], Connection[httpx.Response, None]]:
     if client is not None:
+        if not isinstance(client, httpx.Client):
+            raise TypeError(f"http_client must be an httpx.Client, not {type(client).__name__}")
         theirs = Connection(_sending(client), lambda: None)
         return lambda: theirs
     context = ssl_context()

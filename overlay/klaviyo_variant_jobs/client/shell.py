@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, TypedDict, cast
+from typing import Any, Generic, TypedDict
 
 import httpx
 
@@ -36,7 +36,7 @@ from klaviyo_variant_jobs.exchange import (
     Terms,
     exchange,
 )
-from klaviyo_variant_jobs.pagination import Endpoint, JobT, Page, Query, Walk
+from klaviyo_variant_jobs.pagination import Endpoint, JobT, Page, Query, Walk, can_be_sent
 from klaviyo_variant_jobs.rate_limits import Limiter, shared_limiter
 from klaviyo_variant_jobs.retry import RetryPolicy
 from klaviyo_variant_jobs.revisions import (
@@ -104,6 +104,10 @@ class Shell(Generic[JobT]):
         self._url = origin + self._revision.path
         self._endpoint = Endpoint(self._url)
         self._http_headers = httpx.Headers(http_headers)
+        if not isinstance(retry, RetryPolicy):
+            raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
+        if rate_limiter is not None and not callable(getattr(rate_limiter, "join", None)):
+            raise TypeError(f"rate_limiter must be a limiter, not {type(rate_limiter).__name__}")
         self._retry = retry
         self._strict = strict
         # Virtual and real time do not mix, and another host is another quota.
@@ -159,6 +163,10 @@ class Shell(Generic[JobT]):
         one = check_status(self._revision, status)
         if len(one) > 1:
             raise ValueError("a page has the jobs of one status; iter_pages() takes several")
+        if cursor is not None and not isinstance(cursor, str):
+            raise TypeError(f"cursor must be a string, not {type(cursor).__name__}")
+        if cursor is not None and not can_be_sent(cursor):
+            raise ValueError("cursor has half a surrogate pair, which no cursor of the API has")
         return Query(one[0] if one else None, check_fields(self._revision, fields), cursor)
 
     def _walk(
@@ -170,11 +178,14 @@ class Shell(Generic[JobT]):
     ) -> Walk[Any]:
         if prefetch not in (0, 1):
             raise ValueError(f"prefetch is 0 or 1 page, not {prefetch!r}")
+        if resume is not None and not isinstance(resume, str | Checkpoint):
+            raise TypeError(f"resume must be a checkpoint or its text, not {type(resume).__name__}")
         return Walk(
             self._revision.date,
             check_status(self._revision, status),
             check_fields(self._revision, fields),
-            Checkpoint.parse(resume) if isinstance(resume, str) else resume,
+            # One made by hand is read from its text, too: only so is it known to make sense.
+            None if resume is None else Checkpoint.parse(str(resume)),
         )
 
     def _steps(self) -> Generator[Step, Outcome, Answer]:
@@ -352,13 +363,18 @@ def ssl_context() -> ssl.SSLContext:
 
 
 def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
-    parts = httpx.Timeout(timeout).as_dict()
-    for name, seconds in parts.items():
+    parts: dict[str, float] = {}
+    for name, seconds in httpx.Timeout(timeout).as_dict().items():
         if seconds is None or not 0.0 < seconds < math.inf:
             raise ValueError(
                 f"timeout must be finite and above 0 seconds, but its {name} part is {seconds!r}"
             )
-    return cast("dict[str, float]", parts)
+        parts[name] = min(seconds, _LONGEST_TIMEOUT_S)
+    return parts
+
+
+# Sockets take no more than 24 days.
+_LONGEST_TIMEOUT_S = 86_400.0
 
 
 _BASE_URL = re.compile(
@@ -386,6 +402,11 @@ def _checked_base_url(base_url: str) -> str:
             f"base_url {base_url!r} is plain http: the key would travel in clear. Use https; http "
             "is for loopback hosts only"
         )
+    try:
+        match["host"].encode("idna")
+        httpx.URL(base_url).host  # noqa: B018 - decodes it
+    except (UnicodeError, httpx.InvalidURL):
+        raise ValueError(f"base_url {base_url!r} names a host that cannot exist") from None
     return base_url.rstrip("/")
 
 
