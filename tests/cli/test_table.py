@@ -12,7 +12,6 @@ from klaviyo_variant_jobs import NEWEST, Client
 from klaviyo_variant_jobs.cli.output import Layout, open_writer
 from klaviyo_variant_jobs.cli.rows import ERROR_LAYOUT, error_rows, job_layout
 from klaviyo_variant_jobs.cli.table import render
-from klaviyo_variant_jobs.cli.text import visible
 from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob, VirtualClock
 
 if TYPE_CHECKING:
@@ -133,16 +132,3 @@ def test_csv_on_a_terminal_shows_control_characters_instead_of_sending_them(
     layout = Layout[str](columns=(), header=("text",), values=lambda text: [text])
     open_writer("csv", layout, print).write("\x1b[2Jgone")
     assert shown.getvalue() == "text\n\\x1b[2Jgone\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "seen"),
-    [
-        ("plain \u00e9\U0001f600", "plain \u00e9\U0001f600"),
-        ("\x1b[31m", "\\x1b[31m"),
-        ("a\r\nb\x7f\x85", "a\\r\\nb\\x7f\\x85"),
-        ("\u202eabc\u2028", "\\u202eabc\\u2028"),
-    ],
-)
-def test_text_is_visible_when_nothing_in_it_can_steer_a_terminal(text: str, seen: str) -> None:
-    assert visible(text) == seen
