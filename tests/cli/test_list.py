@@ -222,16 +222,49 @@ def test_ctrl_c_exits_130_and_tells_how_to_go_on(cli: CommandLine) -> None:
     assert len(ids(stopped)) == 100
 
 
-def test_a_disk_that_is_full_is_an_error_with_a_checkpoint(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize("page", [1, 2, None])
+def test_what_was_received_but_could_not_be_shown_is_listed_again(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, output: str, page: int | None
 ) -> None:
-    def full(document: object) -> str:
-        raise OSError(28, "No space left on device")
+    """Interrupted at the end, when a table is rendered, after a page or after all of them."""
+    writer = {"table": "_TableWriter", "json": "_JsonWriter"}[output]
+    whole = ids(cli("list", "--output", "ndjson"))
+    if page is not None:
+        fail_on_page(cli, page)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"klaviyo_variant_jobs.cli.output.{writer}.close", interrupted)
+        stopped = cli("list", "--output", output)
+    assert stopped.exit_code == (130 if page is None else 1)
+    assert "0 jobs written; go on with" in stopped.stderr
+    assert ids(cli(*to_go_on(stopped), "--output", "ndjson")) == whole
 
-    monkeypatch.setattr("klaviyo_variant_jobs.cli.output.json_line", full)
+
+def interrupted(writer: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_table_interrupted_while_it_grows_is_shown_as_far_as_it_got(cli: CommandLine) -> None:
+    fail_on_page(cli, 2, error=KeyboardInterrupt)
+    stopped = cli("list")
+    assert stopped.exit_code == 130
+    assert len(stopped.stdout.splitlines()) == 101
+    assert stopped.stderr.startswith("interrupted\ncheckpoint kvj1.")
+    assert "100 jobs written" in stopped.stderr
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RecursionError("deep")])
+def test_whatever_ends_a_listing_is_told_with_a_checkpoint(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(document: object) -> str:
+        raise error
+
+    monkeypatch.setattr("klaviyo_variant_jobs.cli.output.json_line", fail)
     result = cli("list", "--output", "ndjson")
     assert result.exit_code == 1
-    assert "No space left on device" in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert (error.strerror if isinstance(error, OSError) else "deep") in result.stderr
     assert "0 jobs written; go on with" in result.stderr
 
 

@@ -11,11 +11,13 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
+from klaviyo_variant_jobs import REVISIONS
 from klaviyo_variant_jobs.cli import main
-from klaviyo_variant_jobs.sandbox import Fault, Request, Response, Sandbox
+from klaviyo_variant_jobs.sandbox import Fault, Request, Response, Sandbox, SandboxJob
 
 COMMAND = [sys.executable, "-m", "klaviyo_variant_jobs.cli"]
 ENVIRONMENT = {
@@ -27,13 +29,24 @@ posix_only = pytest.mark.skipif(
 )
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *arguments],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which `"$@"` is the command."""
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *COMMAND],
+        text=True,
+        capture_output=True,
         env=ENVIRONMENT,
+        timeout=60,
     )
 
 
@@ -96,8 +109,16 @@ class _Stalling(Sandbox):
         return super().handle(request)
 
 
+def go_on_with(told: str) -> list[str]:
+    """The arguments of the command that stderr tells to go on with."""
+    match = re.search(r"go on with: klaviyo-variant-jobs (.+)", told)
+    assert match is not None, told
+    return shlex.split(match[1])
+
+
 @posix_only
-def test_ctrl_c_prints_a_checkpoint_that_loses_nothing() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_prints_a_checkpoint_that_loses_nothing(number: signal.Signals, code: int) -> None:
     sandbox = _Stalling()
     with sandbox.serve() as server:
         process = start("list", "--output", "ndjson", "--base-url", server.base_url)
@@ -107,26 +128,111 @@ def test_ctrl_c_prints_a_checkpoint_that_loses_nothing() -> None:
             lines = [process.stdout.readline() for _ in range(100)]
             # Between a row and the place after it a signal would have the row repeated.
             assert sandbox.asked_for_more.wait(30)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             told = process.stderr.read()
-        assert process.returncode == 130
-        match = re.search(r"go on with: klaviyo-variant-jobs (.+)", told)
-        assert match is not None, told
+        assert process.returncode == code
+        assert told.startswith("interrupted\ncheckpoint kvj1.")
         sandbox.stalls = False
-        rest, _ = start(*shlex.split(match[1])).communicate()
+        rest, _ = start(*go_on_with(told)).communicate()
     listed = [json.loads(line)["id"] for line in lines + rest.splitlines()]
     assert listed == [job.id for job in sandbox.jobs]
 
 
 @posix_only
-def test_the_sandbox_tells_its_url_first_and_ends_with_ctrl_c() -> None:
+def test_nobody_has_to_read_what_was_written_for_the_checkpoint_to_be_told() -> None:
+    sandbox = _Stalling()
+    with sandbox.serve() as server:
+        process = start("list", "--output", "ndjson", "--base-url", server.base_url)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process:
+            process.stdout.readline()  # The rest of the page is more than a pipe holds.
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr.readline() == "interrupted\n"
+            assert process.stderr.readline().startswith("checkpoint kvj1.")
+            process.send_signal(signal.SIGTERM)
+        # The second signal ends it at once where the first has found the pipe full already.
+        assert process.returncode in (143, -signal.SIGTERM)
+
+
+@posix_only
+@pytest.mark.parametrize("output", ["table", "json", "ndjson", "csv"])
+@pytest.mark.parametrize("command", ["list", "errors"])
+def test_a_full_disk_is_told_in_one_line_with_a_checkpoint(command: str, output: str) -> None:
+    ended = shell(f'"$@" {command} --sandbox --output {output} > /dev/full')
+    assert ended.returncode == 1
+    first, *where = ended.stderr.splitlines()
+    assert first == "error: cannot write to standard output: No space left on device"
+    assert where[0].startswith("checkpoint kvj1.")
+    assert re.match(r"\d+ jobs written; go on with: ", where[1])
+    assert len(where) == 2
+
+
+@posix_only
+@pytest.mark.parametrize("command", ["revisions", "--version", "--help", "list --help"])
+def test_a_full_disk_is_told_in_one_line_by_the_other_commands(command: str) -> None:
+    ended = shell(f'"$@" {command} > /dev/full')
+    assert ended.returncode == 1
+    assert ended.stderr == "error: cannot write to standard output: No space left on device\n"
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "command", ["list --sandbox", "errors --sandbox", "revisions", "--version", "sandbox"]
+)
+def test_a_closed_stdout_is_told_in_one_line(command: str) -> None:
+    ended = shell(f'"$@" {command} >&-')
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "klaviyo-variant-jobs: standard output is closed; give it a file or a pipe\n"
+    )
+
+
+@posix_only
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&- <&-"])
+@pytest.mark.parametrize(("arguments", "code"), [("", 0), ("--status done", 2)])
+def test_a_stderr_that_takes_nothing_changes_nothing_else(
+    arguments: str, code: int, stderr: str
+) -> None:
+    # This revision is told to be deprecated, on stderr.
+    command = f'"$@" list --sandbox --revision {REVISIONS[0].date} {arguments} --output ndjson'
+    ended = shell(f"{command} {stderr}")
+    assert ended.returncode == code
+    assert ended.stderr == ""
+    assert len(ended.stdout.splitlines()) == (0 if code else 300)
+
+
+@posix_only
+@pytest.mark.parametrize("command", ["list --sandbox", "revisions", "--version", "--help"])
+def test_a_pipe_that_nobody_reads_ends_every_command_quietly(command: str) -> None:
+    ended = shell(f'{{ "$@" {command}; echo "ended with $?" >&2; }} | true')
+    assert ended.stderr == "ended with 0\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_can_be_read_whatever_letters_stdout_has(encoding: str) -> None:
+    status = "\u00e9\u20ac\U0001f600"
+    with Sandbox(jobs=[SandboxJob(status=status)]).serve() as server:
+        asked = ("list", "--output", "ndjson", "--base-url", server.base_url)
+        process = subprocess.run(
+            [*COMMAND, *asked],
+            capture_output=True,
+            check=True,
+            env={**ENVIRONMENT, "PYTHONIOENCODING": encoding},
+        )
+    assert json.loads(process.stdout.decode(encoding))["attributes"]["status"] == status
+
+
+@posix_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_sandbox_tells_its_url_first_and_ends_with_a_signal(number: signal.Signals) -> None:
     server = start("sandbox", "--jobs", "7")
     assert server.stdout is not None
     assert server.stderr is not None
     with server:
         url = server.stdout.readline().strip()
         out, _ = start("list", "--output", "ndjson", "--base-url", url).communicate()
-        server.send_signal(signal.SIGINT)
+        server.send_signal(number)
         told = server.stderr.read()
     assert server.returncode == 0
     assert len(out.splitlines()) == 7
@@ -181,7 +287,18 @@ def test_no_color_is_respected() -> None:
     assert not coloured.search(shown_on_terminal(200, NO_COLOR="1"))
 
 
+@pytest.fixture
+def _process_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the entry point changes for its process is put back."""
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("library", ["click", "rich"])
+@pytest.mark.usefixtures("_process_kept")
 def test_without_the_extra_one_line_says_how_to_get_it(
     library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +311,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(
     )
 
 
+@pytest.mark.usefixtures("_process_kept")
 def test_the_entry_point_runs_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

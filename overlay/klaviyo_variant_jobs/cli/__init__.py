@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
+
+from . import signals, streams
 
 
 def main() -> None:
     """Run the command line on `sys.argv` and exit with its code."""
+    streams.prepare()
+    signals.watch()
+    try:
+        _run()
+    except KeyboardInterrupt as interrupt:
+        sys.exit(signals.exit_code(interrupt))
+    finally:
+        # Of a pipe that nobody reads, the last bytes may wait for ever.
+        signals.release()
+        streams.finish()
+
+
+def _run() -> None:
     for library in ("click", "rich"):
         try:
             importlib.import_module(library)
@@ -19,7 +33,4 @@ def main() -> None:
             )
     from .commands import commands
 
-    # Data that the terminal's encoding cannot write is escaped; it must not end a listing halfway.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     commands(prog_name="klaviyo-variant-jobs")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +13,9 @@ import click
 
 from klaviyo_variant_jobs.version import __version__
 
-from . import options
+from . import options, signals
 from .lifecycle import REVISION_LAYOUT, revision_rows
-from .listing import SANDBOX_KEY, Asked, run
+from .listing import SANDBOX_KEY, Asked, Stopped, run, unwritten
 from .options import Surroundings
 from .output import open_writer
 from .progress import Progress
@@ -23,18 +23,30 @@ from .rows import ERROR_LAYOUT, error_rows, job_layout
 
 
 class _Commands(click.Group):
-    """Ends quietly when the reader has had enough, and with 130 on Ctrl-C."""
+    """Ends quietly when the reader has had enough, and otherwise never without a word."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _told():  # --help and --version write already here.
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.ensure_object(Surroundings)
-        try:
+        with _told():
             super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Else the interpreter would fail on it once more when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except KeyboardInterrupt:
-            ctx.exit(130)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turn what comes from outside into an exit code, and a line where nobody has said one."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(0) from None
+    except OSError as error:
+        raise Stopped(unwritten(error)) from error
+    except KeyboardInterrupt as interrupt:
+        raise click.exceptions.Exit(signals.exit_code(interrupt)) from None
 
 
 @click.group(cls=_Commands)
@@ -43,7 +55,7 @@ def commands() -> None:
     """List Klaviyo's catalog variant bulk create jobs.
 
     Data goes to stdout, everything else to stderr. Exit codes: 0, 1 for an error, 2 for a wrong
-    command line, 130 after Ctrl-C.
+    command line, 130 after Ctrl-C, 143 after SIGTERM.
     """
 
 

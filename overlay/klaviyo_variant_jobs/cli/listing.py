@@ -18,12 +18,14 @@ from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
 
+from . import signals
 from .options import Surroundings, read_api_key
-from .output import Layout, open_writer
+from .output import Layout, Writer, open_writer
 from .progress import Progress, WatchedClock, counted, warnings_as_notes
 from .text import visible
 
 if TYPE_CHECKING:
+    from klaviyo_variant_jobs.iteration.blocking import Iteration
     from klaviyo_variant_jobs_api.registry import AnyJob
 
 RowT = TypeVar("RowT")
@@ -88,10 +90,11 @@ class Asked:
 
 
 class Stopped(click.ClickException):
-    """Ends the command with exit code 1 and its message on stderr, a line each."""
+    """Ends the command with `code` and its message on stderr, a line each."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, code: int = 1) -> None:
         super().__init__("\n".join(visible(line) for line in lines))
+        self.exit_code = code  # type: ignore[misc]  # of the class, says click
 
     def show(self, file: Any = None) -> None:
         click.echo(self.message, err=True)
@@ -117,44 +120,76 @@ def run(
             )
         revision = revisions.find(asked.revision_pinned)
         writer = open_writer(asked.output, layout(revision, asked.fields_sent), progress.note)
-        # Taken once the rows are written: a stop between the two repeats a job rather than lose it.
-        place = jobs.checkpoint
-        try:
-            with warnings_as_notes(progress):
-                for job in jobs:
-                    if asked.wants(job):
-                        progress.clear()
-                        for row in rows_of(job):
-                            writer.write(row)
-                        progress.jobs += 1
-                    place = jobs.checkpoint
-                    if progress.jobs == asked.limit:
-                        break
-        except BrokenPipeError:
-            raise
-        except (KlaviyoError, KeyboardInterrupt, OSError) as error:
-            with contextlib.suppress(OSError):  # What broke may be the very disk stdout is on.
-                writer.close()
-            raise _stopped(error, asked, place, progress.jobs) from error
-        writer.close()
-        if not progress.jobs:
+        start = jobs.checkpoint
+        written = _Written(place=start)
+        broken = _failure_of(lambda: _write(jobs, rows_of, writer, written, asked, progress))
+        unclosed = _failure_of(writer.close)
+        if failure := broken or unclosed:
+            if isinstance(failure, BrokenPipeError):
+                raise failure
+            signals.ignore()
+            raise _stopped(failure, asked, written if writer.shown else _Written(place=start))
+        if not written.jobs:
             progress.note("no jobs")
 
 
-class Interrupted(Stopped):
-    """The same after Ctrl-C."""
+@attrs.define
+class _Written:
+    """How far the rows on stdout go."""
 
-    exit_code = 130
+    place: Checkpoint
+    jobs: int = 0
 
 
-def _stopped(error: BaseException, asked: Asked, place: Checkpoint, jobs: int) -> Stopped:
+def _write(
+    jobs: Iteration[AnyJob],
+    rows_of: Callable[[AnyJob], Iterable[RowT]],
+    writer: Writer[RowT],
+    written: _Written,
+    asked: Asked,
+    progress: Progress,
+) -> None:
+    with warnings_as_notes(progress):
+        for job in jobs:
+            if asked.wants(job):
+                progress.clear()
+                for row in rows_of(job):
+                    writer.write(row)
+                written.jobs = progress.jobs = written.jobs + 1
+            # After the rows: a stop between the two repeats a job rather than lose it.
+            written.place = jobs.checkpoint
+            if written.jobs == asked.limit:
+                break
+
+
+def _failure_of(step: Callable[[], None]) -> Exception | KeyboardInterrupt | None:
+    """What ended `step` early. Anything: whatever it is, the place to go on from must be told."""
+    try:
+        step()
+    except (Exception, KeyboardInterrupt) as error:
+        return error
+    return None
+
+
+def _stopped(failure: Exception | KeyboardInterrupt, asked: Asked, written: _Written) -> Stopped:
+    go_on = asked.to_go_on(written.place, written.jobs)
     where = (
-        f"checkpoint {place}",
-        f"{counted(jobs, 'job')} written; go on with: {asked.to_go_on(place, jobs)}",
+        f"checkpoint {written.place}",
+        f"{counted(written.jobs, 'job')} written; go on with: {go_on}",
     )
-    if isinstance(error, KeyboardInterrupt):
-        return Interrupted("interrupted", *where)
-    return Stopped(f"error: {error}", *where)
+    match failure:
+        case KeyboardInterrupt():
+            return Stopped("interrupted", *where, code=signals.exit_code(failure))
+        case KlaviyoError():
+            return Stopped(f"error: {failure}", *where)
+        case OSError():
+            return Stopped(unwritten(failure), *where)
+    return Stopped(f"error: {type(failure).__name__}: {failure}", *where)
+
+
+def unwritten(error: OSError) -> str:
+    """What to say when stdout does not take the data."""
+    return f"error: cannot write to standard output: {error.strerror or error}"
 
 
 @contextlib.contextmanager

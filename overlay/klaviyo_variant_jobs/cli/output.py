@@ -35,6 +35,10 @@ class Layout(Generic[T]):
 class Writer(Protocol[T_contra]):
     """Takes items one by one; `close` writes what must come last, also after a failure."""
 
+    @property
+    def shown(self) -> bool:
+        """Whether the items written so far can be read, come what may."""
+
     def write(self, item: T_contra) -> None: ...
 
     def close(self) -> None: ...
@@ -50,6 +54,8 @@ def open_writer(output: str, layout: Layout[T], note: Callable[[str], None]) -> 
 
 
 class _NdjsonWriter(Generic[T]):
+    shown = True
+
     def __init__(self, layout: Layout[T]) -> None:
         self._document = layout.document
 
@@ -67,30 +73,45 @@ class _JsonWriter(Generic[T]):
     def __init__(self, layout: Layout[T]) -> None:
         self._document = layout.document
         self._before = "[\n"
+        self.shown = False
 
     def write(self, item: T) -> None:
-        sys.stdout.write(self._before + json_line(self._document(item)))
+        text = self._before + json_line(self._document(item))
+        # Before the writing, in which a signal may come after the text has gone.
         self._before = ",\n"
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
     def close(self) -> None:
         sys.stdout.write("[]\n" if self._before == "[\n" else "\n]\n")
+        sys.stdout.flush()
+        self.shown = True
 
 
 class _CsvWriter(Generic[T]):
+    shown = True
+
     def __init__(self, layout: Layout[T]) -> None:
+        self._header: Sequence[str] | None = layout.header
         self._values = layout.values
         self._rows = csv.writer(sys.stdout, lineterminator="\n")
-        self._rows.writerow(layout.header)
         # A file gets the data as it is; a terminal would obey it.
         self._on_terminal = sys.stdout.isatty()
 
     def write(self, item: T) -> None:
+        self._begin()
         values = self._values(item)
         self._rows.writerow(map(visible, values) if self._on_terminal else values)
         sys.stdout.flush()
 
     def close(self) -> None:
-        pass
+        self._begin()
+        sys.stdout.flush()
+
+    def _begin(self) -> None:
+        header, self._header = self._header, None
+        if header is not None:
+            self._rows.writerow(header)
 
 
 class _TableWriter(Generic[T]):
@@ -100,6 +121,7 @@ class _TableWriter(Generic[T]):
         self._columns = layout.columns
         self._note = note
         self._rows: list[list[str]] = []
+        self.shown = False
 
     def write(self, item: T) -> None:
         self._rows.append([column.cell(item) for column in self._columns])
@@ -108,6 +130,7 @@ class _TableWriter(Generic[T]):
         text, left_out = render(self._columns, self._rows)
         sys.stdout.write(text)
         sys.stdout.flush()
+        self.shown = True
         if left_out:
             self._note(
                 f"no room for: {', '.join(left_out)} (a wider terminal, a pipe or --output csv "
