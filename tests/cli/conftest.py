@@ -27,7 +27,8 @@ class CommandLine:
         return Sandbox(jobs=250, clock=self.clock)
 
     def __call__(self, *arguments: str, **options: Any) -> Result:
-        surroundings = Surroundings(clock=self.clock, transport=self.sandbox.transport())
+        transport = options.pop("transport", self.sandbox.transport())
+        surroundings = Surroundings(clock=self.clock, transport=transport)
         options.setdefault("env", {"KLAVIYO_API_KEY": "pk_test"})
         return CliRunner().invoke(
             commands, arguments, obj=surroundings, prog_name="klaviyo-variant-jobs", **options

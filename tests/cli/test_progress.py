@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from klaviyo_variant_jobs.cli.listing import Asked, run
+from klaviyo_variant_jobs.cli.asked import Asked
+from klaviyo_variant_jobs.cli.listing import run
 from klaviyo_variant_jobs.cli.options import Surroundings
 from klaviyo_variant_jobs.cli.progress import Progress, WatchedClock
 from klaviyo_variant_jobs.cli.rows import job_layout

@@ -14,12 +14,15 @@ import click
 from klaviyo_variant_jobs.version import __version__
 
 from . import options, signals
+from .asked import Asked
+from .connection import SANDBOX_KEY
 from .lifecycle import REVISION_LAYOUT, revision_rows
-from .listing import SANDBOX_KEY, Asked, Stopped, run, unwritten
+from .listing import run
 from .options import Surroundings
 from .output import open_writer
 from .progress import Progress
 from .rows import ERROR_LAYOUT, error_rows, job_layout
+from .stopped import Stopped, unwritten
 
 
 class _Commands(click.Group):

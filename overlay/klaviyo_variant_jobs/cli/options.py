@@ -13,7 +13,7 @@ import httpx
 from klaviyo_variant_jobs.checkpoint import Checkpoint
 from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
-from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
+from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE, clean_secret
 
 from .output import OUTPUTS
 
@@ -97,13 +97,30 @@ def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     return names
 
 
+_LONGEST_KEY = 4096
+"""Characters; a file or a device with more holds no key."""
+
+
 def read_api_key(file: str | None) -> str | None:
-    """The key in a file (`-` for stdin), or None to have the library take the environment's."""
+    """The key in a file (`-` for stdin), or None to have the library take the environment's.
+
+    Raises `click.UsageError`, which never quotes what is in the file.
+    """
     if file is None:
         return None
-    # A byte-order mark is dropped; other bytes that belong in no key are told of by the library.
-    with click.open_file(file, encoding="utf-8-sig", errors="replace") as stream:
-        return str(stream.read())
+    source = "standard input" if file == "-" else f"the file {file!r}"
+    try:
+        # A byte-order mark is dropped; bytes that are no text belong in no key either.
+        with click.open_file(file, encoding="utf-8-sig", errors="replace") as stream:
+            text = stream.read(_LONGEST_KEY + 1)
+    except OSError as error:
+        raise click.UsageError(f"cannot read the key from {source}: {error.strerror}") from None
+    if len(text) > _LONGEST_KEY:
+        raise click.UsageError(f"{source} has more than {_LONGEST_KEY} characters, which is no key")
+    try:
+        return clean_secret(text, f"the key in {source}")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 api_key_file = click.option(

@@ -1,0 +1,104 @@
+"""The client that a listing asks: with whose key, where, and through what the environment names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+import httpx
+
+from klaviyo_variant_jobs import Client
+from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL, ssl_context
+from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
+
+from .asked import Asked
+from .options import Surroundings, read_api_key
+from .progress import Progress, WatchedClock
+from .stopped import Stopped
+
+if TYPE_CHECKING:
+    from klaviyo_variant_jobs_api.registry import AnyJob
+
+SANDBOX_KEY = "pk_sandbox"
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_CERTIFICATES = ("ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
+
+
+@contextlib.contextmanager
+def connected(
+    asked: Asked, surroundings: Surroundings, progress: Progress
+) -> Iterator[Client[AnyJob]]:
+    """A client that shows its requests and waits as `progress`.
+
+    Raises `click.UsageError` for options that cannot be used, `Stopped` for such an environment.
+    """
+    if asked.sandbox and asked.base_url != DEFAULT_BASE_URL:
+        raise click.UsageError("--sandbox answers by itself; give it or --base-url, not both")
+    api_key, transport = read_api_key(asked.api_key_file), surroundings.transport
+    if asked.sandbox:
+        from klaviyo_variant_jobs.sandbox import Sandbox
+
+        api_key, transport = SANDBOX_KEY, Sandbox(clock=surroundings.clock).transport()
+    if api_key is None and not os.environ.get(ENVIRONMENT_VARIABLE, "").strip():
+        raise click.UsageError(
+            f"no API key: set {ENVIRONMENT_VARIABLE} or give --api-key-file; --sandbox needs none"
+        )
+    with _http_client(transport) as http_client:
+        http_client.event_hooks = {
+            "request": [progress.requested],
+            "response": [progress.responded],
+        }
+        with refused():
+            client = Client(
+                api_key,
+                revision=asked.revision_pinned,
+                base_url=asked.base_url,
+                http_client=http_client,
+                clock=WatchedClock(surroundings.clock, progress),
+            )
+        with client:
+            yield client
+
+
+@contextlib.contextmanager
+def refused() -> Iterator[None]:
+    """What the library refuses before it sends anything is the command line's fault."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _http_client(transport: httpx.BaseTransport | None) -> httpx.Client:
+    if transport is not None:
+        return httpx.Client(transport=transport)
+    try:
+        verify = ssl_context()
+    except OSError as error:  # That of the ssl module is one as well.
+        named = ", ".join(f"{name}={os.environ[name]}" for name in _set(_CERTIFICATES))
+        raise Stopped(
+            f"error: cannot prepare TLS: {error.strerror or error}"
+            + (f"; look at {named} in the environment" if named else "")
+        ) from error
+    try:
+        return httpx.Client(verify=verify)
+    except (ValueError, httpx.InvalidURL):
+        # Not quoted: there may be a password in it.
+        raise Stopped(
+            "error: a proxy that the environment names cannot be used; look at "
+            f"{', '.join(_set(_PROXIES))}, and write it like http://proxy.example.com:8080"
+        ) from None
+    except ImportError:
+        raise Stopped(
+            "error: the environment names a SOCKS proxy; get what it needs with: "
+            "pip install 'httpx[socks]'"
+        ) from None
+
+
+def _set(names: tuple[str, ...]) -> list[str]:
+    """The environment variables of these names, in any case, that have a value."""
+    return [name for name, value in os.environ.items() if name.lower() in names and value]

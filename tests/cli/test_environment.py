@@ -1,0 +1,117 @@
+"""What is around a command: keys in files, proxies, certificates."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from klaviyo_variant_jobs.client.shell import ssl_context
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+    from cli.conftest import CommandLine
+
+
+@pytest.fixture(autouse=True)
+def _fresh_certificates() -> None:
+    ssl_context.cache_clear()
+
+
+def one_line(result: Result) -> str:
+    """What an exit with 1 says, in one line."""
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    "value", ["foo://proxy", "http://u:geheim@proxy:port", "http://u:geheim", "http://\x01"]
+)
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+def test_a_proxy_that_cannot_be_used_is_named_and_not_quoted(
+    cli: CommandLine, name: str, value: str
+) -> None:
+    line = one_line(cli("list", transport=None, env={"KLAVIYO_API_KEY": "pk_test", name: value}))
+    assert name in line
+    assert "geheim" not in line
+
+
+def test_a_socks_proxy_needs_an_extra(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    env = {"KLAVIYO_API_KEY": "pk_test", "HTTPS_PROXY": "socks5://proxy"}
+    assert "pip install 'httpx[socks]'" in one_line(cli("list", transport=None, env=env))
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "no certificate"])
+def test_certificates_that_cannot_be_read_are_told_with_the_variable(
+    cli: CommandLine, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path if kind == "directory" else tmp_path / "certificates"
+    if kind == "no certificate":
+        path.write_bytes(b"\x00\xffnothing")
+    env = {"KLAVIYO_API_KEY": "pk_test", "SSL_CERT_FILE": str(path), "SSL_CERT_DIR": None}
+    line = one_line(cli("list", transport=None, env=env))
+    assert line.startswith("error: cannot prepare TLS: ")
+    assert line.endswith(f"; look at SSL_CERT_FILE={path} in the environment")
+
+
+def test_the_sandbox_minds_no_proxy_and_no_certificates(cli: CommandLine) -> None:
+    env = {"KLAVIYO_API_KEY": None, "HTTPS_PROXY": "foo://", "SSL_CERT_FILE": "/nowhere"}
+    assert cli("list", "--sandbox", "--limit", "1", transport=None, env=env).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "does not exist"),
+        (b"", "the key in the file"),
+        (b" \n", "is empty"),
+        (b"\x7fELF\x00\x01\xff", "not visible ASCII"),
+        (b"pk_geheim and more", "not visible ASCII"),
+        (b"pk_geheim" * 1000, "which is no key"),
+    ],
+)
+def test_a_file_without_a_key_is_a_wrong_command_line_and_is_not_quoted(
+    cli: CommandLine, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    result = cli("list", "--api-key-file", str(file))
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "geheim" not in result.output
+    assert cli.sandbox.requests == []
+
+
+def test_a_directory_has_no_key(cli: CommandLine, tmp_path: Path) -> None:
+    result = cli("list", "--api-key-file", str(tmp_path))
+    assert result.exit_code == 2
+    assert "is a directory" in result.stderr
+
+
+def test_a_key_file_that_fails_when_it_is_read_is_told(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    file = tmp_path / "key"
+    file.write_text("pk_test")
+    monkeypatch.setattr("click.open_file", fail)
+    result = cli("list", "--api-key-file", str(file))
+    assert result.exit_code == 2
+    assert f"cannot read the key from the file {str(file)!r}: Permission denied" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="a device that never ends")  # noqa: PTH110
+def test_a_device_that_never_ends_has_no_key(cli: CommandLine) -> None:
+    result = cli("list", "--api-key-file", "/dev/zero")
+    assert result.exit_code == 2
+    assert "which is no key" in result.stderr
