@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import attrs
 import click
@@ -15,6 +13,7 @@ from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE, clean_secret
 
+from .moment import FORMS, read_moment
 from .output import OUTPUTS
 
 
@@ -24,48 +23,6 @@ class Surroundings:
 
     clock: Clock = SYSTEM_CLOCK
     transport: httpx.BaseTransport | None = None
-
-
-_YEAR_FIRST = re.compile(r"\d{4}\D")
-
-
-def read_moment(text: str, *, now: datetime) -> datetime:
-    """The moment that `text` names, in UTC; what it leaves out comes from today at midnight.
-
-    Raises `ValueError` for what is no date, and for `3/4/2026`, which half the world reads the
-    other way round.
-    """
-    # Imported here: the other commands start without it.
-    from dateutil import parser
-
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    word = text.strip().lower()
-    if word in ("today", "yesterday"):
-        return midnight - timedelta(days=word == "yesterday")
-    with warnings.catch_warnings():
-        # Only a warning by default, after which an unknown zone would pass for UTC.
-        warnings.simplefilter("error", parser.UnknownTimezoneWarning)
-        try:
-            month_first, day_first = (
-                parser.parse(text, default=midnight, dayfirst=day_first)
-                # The parser takes even 2026-11-02 the other way round when it is told to.
-                for day_first in (False, not _YEAR_FIRST.match(word))
-            )
-        except parser.UnknownTimezoneWarning:
-            raise ValueError(
-                f"{text!r} names a time zone that is not known here; write its offset, as in +02:00"
-            ) from None
-        except (parser.ParserError, OverflowError):
-            raise ValueError(
-                f"{text!r} is no date; write it like 2026-11-02 or 2 Nov 14:00"
-            ) from None
-    if month_first != day_first:
-        raise ValueError(
-            f"{text!r} can be {month_first:%Y-%m-%d} or {day_first:%Y-%m-%d}; write one of these"
-        )
-    if month_first.tzinfo is None:
-        return month_first.replace(tzinfo=UTC)
-    return month_first.astimezone(UTC)
 
 
 def _moment(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
@@ -152,9 +109,10 @@ fields = click.option(
 since = click.option(
     "--since",
     callback=_moment,
-    metavar="DATE",
-    help="Only jobs created at or after this date or time, which is UTC unless it names an offset. "
-    "All pages are read, because the API promises no order.",
+    metavar="WHEN",
+    help="Only jobs created since then: a whole date, a date and time, or how many minutes (10m), "
+    f"hours (2h) or days (3d) ago. UTC unless it names an offset. For example {FORMS}. All pages "
+    "are read, because the API promises no order.",
 )
 limit = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
 resume = click.option(
