@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
+import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from klaviyo_variant_jobs.cli.commands import commands
 from klaviyo_variant_jobs.cli.options import Surroundings
-from klaviyo_variant_jobs.sandbox import Sandbox, VirtualClock
+from klaviyo_variant_jobs.sandbox import Request, Response, Sandbox, VirtualClock
 
 
 @attrs.define
@@ -38,6 +42,32 @@ class CommandLine:
 @pytest.fixture
 def cli() -> CommandLine:
     return CommandLine()
+
+
+def ids(result: Result) -> list[str]:
+    return [json.loads(line)["id"] for line in result.stdout.splitlines()]
+
+
+def to_go_on(result: Result) -> list[str]:
+    """The arguments of the command that stderr tells to go on with."""
+    match = re.search(r"go on with: klaviyo-variant-jobs (.+)", result.stderr)
+    assert match is not None, result.stderr
+    return shlex.split(match[1])
+
+
+def fail_on_page(cli: CommandLine, page: int, *, error: type[BaseException] | None = None) -> None:
+    """Refuse the request for that page of the next listing, or raise in the midst of it."""
+    handle = cli.sandbox.handle
+    requests = itertools.count(1)
+
+    def failing(request: Request) -> Response:
+        if next(requests) == page:
+            cli.sandbox.fail_next(403)
+            if error is not None:
+                raise error
+        return handle(request)
+
+    cli.sandbox.handle = failing  # type: ignore[method-assign]
 
 
 class Terminal(io.StringIO):

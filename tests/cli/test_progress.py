@@ -34,7 +34,7 @@ def listing(*, output: str, faults: tuple[Fault | int, ...]) -> None:
         sandbox=False,
         revision="2026-07-15",
         status=(),
-        fields=None,
+        fields=(),
         since=None,
         limit=None,
         resume=None,

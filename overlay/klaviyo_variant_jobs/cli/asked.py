@@ -6,6 +6,7 @@ import shlex
 from datetime import datetime
 
 import attrs
+import click
 
 from klaviyo_variant_jobs import revisions
 from klaviyo_variant_jobs.checkpoint import Checkpoint
@@ -22,7 +23,9 @@ class Asked:
     sandbox: bool
     revision: str | None
     status: tuple[str, ...]
-    fields: tuple[str, ...] | None
+    fields: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    """The fields that the command itself looks at; empty for what was asked."""
     since: datetime | None
     limit: int | None
     resume: Checkpoint | None
@@ -30,22 +33,57 @@ class Asked:
 
     @property
     def revision_pinned(self) -> str:
-        """The revision: as asked, as the checkpoint has it, or the newest."""
-        resumed = self.resume.revision if self.resume else revisions.NEWEST.date
-        return self.revision or resumed
+        """The revision: as the checkpoint has it, as asked, or the newest."""
+        return self.resume.revision if self.resume else self.revision or revisions.NEWEST.date
 
     @property
     def status_listed(self) -> tuple[str, ...]:
-        """The statuses: as asked, or as the checkpoint has them."""
-        return self.status or (self.resume.status if self.resume else ())
+        """The statuses: as the checkpoint has them, or as asked."""
+        return self.resume.status if self.resume else self.status
 
     @property
     def fields_sent(self) -> tuple[str, ...]:
-        """The fields: as asked, or as the checkpoint has them, and what `--since` looks at."""
-        fields = self.fields or (self.resume.fields if self.resume else ())
-        if self.since and fields and "created_at" not in fields:
-            return (*fields, "created_at")
-        return fields
+        """The fields: as the checkpoint has them, or as asked with what `--since` looks at."""
+        return self.resume.fields if self.resume else self._fields_wanted
+
+    @property
+    def _fields_wanted(self) -> tuple[str, ...]:
+        fields = self.fields or self.needs
+        return tuple(dict.fromkeys((*fields, *self._dated))) if fields else ()
+
+    @property
+    def _dated(self) -> tuple[str, ...]:
+        return ("created_at",) if self.since else ()
+
+    def check(self) -> None:
+        """Raise `click.UsageError` for options that do not go with the checkpoint."""
+        if self.resume is None:
+            return
+        then = {
+            "--revision": (self.resume.revision,),
+            "--status": self.resume.status,
+            "--fields": self.resume.fields,
+        }
+        now = {
+            "--revision": (self.revision,) if self.revision else (),
+            "--status": self.status,
+            "--fields": self.fields and self._fields_wanted,
+        }
+        # Revisions that have a job_id ask for it by themselves.
+        other = [n for n in then if now[n] and {*now[n], "job_id"} != {*then[n], "job_id"}]
+        if other:
+            run = [f"with {n} {','.join(then[n])}" if then[n] else f"without {n}" for n in other]
+            raise click.UsageError(
+                f"--resume goes on with a run {' and '.join(run)}; leave out "
+                f"{' and '.join(other)}, or leave out --resume to list from the start"
+            )
+        lacking = [field for field in (*self.needs, *self._dated) if field not in then["--fields"]]
+        if lacking and then["--fields"]:
+            what = "--since" if lacking == ["created_at"] else f"the command {self.command}"
+            raise click.UsageError(
+                f"{what} needs {' and '.join(lacking)}, and --resume goes on with a run with "
+                f"--fields {','.join(then['--fields'])}; leave out --resume to list from the start"
+            )
 
     def wants(self, job: object) -> bool:
         """Whether the job is new enough; one whose age is not known is."""

@@ -94,7 +94,7 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 @click.pass_obj
 def errors(surroundings: Surroundings, /, **asked: Any) -> None:
     """List the errors of jobs, one row each: job, external id, pointer, detail."""
-    request = Asked(command="errors", fields=("errors",), limit=None, **asked)
+    request = Asked(command="errors", fields=(), needs=("errors",), limit=None, **asked)
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
 
 

@@ -33,8 +33,9 @@ def run(
 ) -> None:
     """List jobs and write the rows of each.
 
-    Raises `click.UsageError` for what the library does not know, `Stopped` when it cannot go on.
+    Raises `click.UsageError` for what cannot be asked, `Stopped` when it cannot go on.
     """
+    asked.check()
     progress = Progress()
     with connected(asked, surroundings, progress) as client:
         with refused():

@@ -12,6 +12,7 @@ from klaviyo_variant_jobs.checkpoint import Checkpoint
 from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE, clean_secret
+from klaviyo_variant_jobs.revisions import NEWEST
 
 from .moment import FORMS, read_moment
 from .output import OUTPUTS
@@ -45,12 +46,10 @@ def _checkpoint(ctx: click.Context, param: click.Parameter, text: str | None) ->
         raise click.BadParameter(str(error)) from None
 
 
-def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise click.BadParameter("name at least one field")
+def _names(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+    if texts and not names:
+        raise click.BadParameter("name at least one")
     return names
 
 
@@ -100,11 +99,17 @@ revision = click.option(
 status = click.option(
     "--status",
     multiple=True,
-    metavar="STATUS",
-    help="Only jobs of this status. Give it several times for several, one pass each.",
+    callback=_names,
+    metavar="A,B,...",
+    help="Only jobs of these statuses, one pass each; repeat it or use commas. "
+    f"[{', '.join(NEWEST.statuses)}]",
 )
 fields = click.option(
-    "--fields", callback=_names, metavar="A,B,…", help="Ask only for these attributes."
+    "--fields",
+    multiple=True,
+    callback=_names,
+    metavar="A,B,...",
+    help=f"Ask only for these attributes; repeat it or use commas. [{', '.join(NEWEST.fields)}]",
 )
 since = click.option(
     "--since",
@@ -119,12 +124,15 @@ resume = click.option(
     "--resume",
     callback=_checkpoint,
     metavar="TEXT",
-    help="Go on where an earlier run stopped, with its revision, statuses and fields.",
+    help="Go on where an earlier run stopped, with its revision, statuses and fields; TEXT is the "
+    "checkpoint that it told. --since and --limit are to be given again.",
 )
 output = click.option(
     "--output",
     type=click.Choice(OUTPUTS),
     default="table",
     show_default=True,
-    help="ndjson and csv are written as pages arrive.",
+    help="All but the table are written as pages arrive. csv has the values exactly as they came: "
+    "import its cells as text, since a spreadsheet takes one that begins with =, +, - or @ for a "
+    "formula.",
 )
