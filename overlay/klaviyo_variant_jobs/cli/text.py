@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -44,16 +44,10 @@ def plain(value: object) -> str:
 
     Half of a surrogate pair, which no file can hold, is written as an escape (`\\ud83d`).
     """
-    value = msgspec.to_builtins(value)
+    value = _builtin(value)
     if value is None:
         return ""
-    if isinstance(value, str):
-        return _encodable(value)
-    return _json(value)
-
-
-def _encodable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+    return _encodable(value) if isinstance(value, str) else _json(value)
 
 
 def json_line(document: object) -> str:
@@ -67,20 +61,34 @@ def json_line(document: object) -> str:
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
+# Integers too long for Python to convert come as decimals.
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
 def _json(value: object) -> str:
     try:
-        return msgspec.json.encode(value).decode()
-    except ValueError:  # It has half a surrogate pair, or an integer of more than 4,300 digits.
-        return _json_of_anything(msgspec.to_builtins(value))
+        return _ENCODER.encode(value).decode()
+    except ValueError:
+        return _json_of_anything(_builtin(value))
 
 
 def _json_of_anything(value: Any) -> str:
-    digits = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(0)
-    try:
-        # What JSON has no number for becomes null, as it does in msgspec.
-        value = json.loads(json.dumps(value), parse_constant=lambda name: None)
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    finally:
-        sys.set_int_max_str_digits(digits)
-    return _encodable(text)
+    """Also of what msgspec refuses: half a surrogate pair, an `int` of more than 4,300 digits."""
+    if isinstance(value, dict):
+        members = (f"{_json_of_anything(k)}:{_json_of_anything(v)}" for k, v in value.items())
+        return f"{{{','.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_json_of_anything, value))}]"
+    if isinstance(value, str):
+        return _encodable(json.dumps(value, ensure_ascii=False))
+    if type(value) is int:
+        value = Decimal(value)
+    return _ENCODER.encode(value).decode()
+
+
+def _builtin(value: object) -> Any:
+    return msgspec.to_builtins(value, builtin_types=(Decimal,))
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
