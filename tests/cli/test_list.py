@@ -247,6 +247,21 @@ def test_a_table_interrupted_while_it_grows_is_shown_as_far_as_it_got(cli: Comma
     assert "100 jobs written" in stopped.stderr
 
 
+def test_two_interruptions_that_make_an_error_are_an_interruption(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(document: object) -> str:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr("klaviyo_variant_jobs.cli.output.json_line", fail)
+    result = cli("list", "--output", "ndjson")
+    assert result.exit_code == 130
+    assert result.stderr.startswith("interrupted\ncheckpoint ")
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RecursionError("deep")])
 def test_whatever_ends_a_listing_is_told_with_a_checkpoint(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -92,9 +92,18 @@ def _failure_of(step: Callable[[], None]) -> Exception | KeyboardInterrupt | Non
     """What ended `step` early. Anything: whatever it is, the place to go on from must be told."""
     try:
         step()
-    except (Exception, KeyboardInterrupt) as error:
-        return error
+    except KeyboardInterrupt as interrupt:
+        return interrupt
+    except Exception as error:
+        return _interrupt_behind(error) or error
     return None
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """A second Ctrl-C that meets the first one leaving a lock makes an error of both."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def _stopped(failure: Exception | KeyboardInterrupt, asked: Asked, written: _Written) -> Stopped:
