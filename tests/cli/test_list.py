@@ -133,6 +133,7 @@ def test_the_key_comes_from_a_file_or_from_standard_input(cli: CommandLine, tmp_
         (["--fields", ","], "name at least one"),
         (["--status", ""], "name at least one"),
         (["--revision", "2020-01-01"], "2026-07-15"),
+        (["--revision", ""], "does not know revision ''"),
         (["--resume", "kvj1.nonsense"], "not a checkpoint"),
         (["--since", "when it rained"], "is no date"),
         (["--limit", "0"], "--limit"),

@@ -110,6 +110,9 @@ def test_the_line_is_cut_to_the_width_of_the_terminal(
     shown = terminal(columns=20)
     Progress().waiting(5.0)
     assert len(drawn(shown)[0]) < 20
+    shown = terminal(columns=0)
+    Progress().waiting(5.0)
+    assert shown.getvalue() == "\r\x1b[K"
 
 
 def test_a_terminal_without_cursor_movement_gets_no_line(

@@ -97,6 +97,20 @@ def test_at_40_columns_each_job_is_a_block_with_everything(
     assert "" in text.splitlines()
 
 
+@pytest.mark.parametrize("width", [0, 1, 5, 16])
+def test_a_terminal_with_hardly_any_columns_gets_all_the_data(
+    jobs: list[NewestJob], terminal: Attach, width: int
+) -> None:
+    terminal(columns=width)
+    text, left_out = shown(job_layout(NEWEST, ()), list(jobs))
+    letters = re.sub(r"\s", "", text)
+    assert left_out == []
+    assert "\u2026" not in text
+    for name in ("status", "completed"):
+        assert letters.count(name) >= len(jobs)
+    assert len(re.findall(r"id {9}\S", text)) == len(jobs)
+
+
 def test_columns_named_by_the_user_are_never_left_out(
     jobs: list[NewestJob], terminal: Attach
 ) -> None:

@@ -34,7 +34,10 @@ class Asked:
     @property
     def revision_pinned(self) -> str:
         """The revision: as the checkpoint has it, as asked, or the newest."""
-        return self.resume.revision if self.resume else self.revision or revisions.NEWEST.date
+        if self.resume:
+            return self.resume.revision
+        # Not `or`: an empty one is a variable of a script that was never set.
+        return revisions.NEWEST.date if self.revision is None else self.revision
 
     @property
     def status_listed(self) -> tuple[str, ...]:
@@ -65,7 +68,7 @@ class Asked:
             "--fields": self.resume.fields,
         }
         now = {
-            "--revision": (self.revision,) if self.revision else (),
+            "--revision": () if self.revision is None else (self.revision,),
             "--status": self.status,
             "--fields": self.fields and self._fields_wanted,
         }

@@ -100,7 +100,7 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
 
 @commands.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
-@click.option("--jobs", type=click.IntRange(min=0), default=300, show_default=True)
+@click.option("--jobs", type=click.IntRange(0, 100_000), default=300, show_default=True)
 @click.pass_obj
 def sandbox(surroundings: Surroundings, port: int, jobs: int) -> None:
     """Serve a fake API on this machine until Ctrl-C; its URL goes to stdout."""

@@ -71,7 +71,7 @@ class Progress:
     def _draw(self, wait: str) -> None:
         if self._live:
             line = f"{counted(self.pages, 'page')}, {counted(self.jobs, 'job')}{wait}"
-            self._console.file.write(f"\r{line[: self._console.width - 1]}\x1b[K")
+            self._console.file.write(f"\r{line[: max(self._console.width - 1, 0)]}\x1b[K")
             self._console.file.flush()
             self._drawn = True
 

@@ -17,6 +17,8 @@ T = TypeVar("T")
 _GAP = 2
 _NARROWEST = 16
 """Cells that long text may be folded to."""
+_BLOCK_NARROWEST = 6
+"""The same in a block. A terminal with less wraps lines itself; rich would cut or drop the text."""
 
 
 @attrs.frozen
@@ -51,6 +53,8 @@ def render(columns: Sequence[Column[Any]], rows: Sequence[Sequence[str]]) -> tup
         least = [min(w, _NARROWEST) if c.folds else w for c, w in zip(columns, wide, strict=True)]
         shown = _fitting(columns, least, console.width)
         if _total(shown, least) > console.width:
+            heading = max(cell_len(column.heading) for column in columns)
+            console.width = max(console.width, heading + _GAP + _BLOCK_NARROWEST)
             return _captured(console, _blocks(columns, rows)), []
     else:
         console.width = _total(shown, wide)
