@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -339,6 +340,14 @@ def test_an_odd_page_is_listed_all_the_same(cli: CommandLine) -> None:
     assert result.exit_code == 0
     assert '{"at":5}' in result.stdout
     assert "completed_at" in result.stderr
+
+
+def test_the_commands_of_the_readme_run(cli: CommandLine) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    commands = re.findall(r"^klaviyo-variant-jobs ((?:list|errors) [^#>\n]+)", readme, re.MULTILINE)
+    assert commands
+    for command in commands:
+        assert cli(*shlex.split(command)).exit_code == 0
 
 
 def test_the_version_is_told(cli: CommandLine) -> None:
