@@ -490,6 +490,34 @@ async def test_a_dropped_iteration_is_forgotten_at_once_and_its_page_ahead_ends_
     assert len(api.requests) <= 2
 
 
+async def test_the_page_ahead_of_a_dropped_iteration_is_not_tried_again(wire: Wire) -> None:
+    dropped = threading.Event()
+
+    def failure(request: httpx.Request) -> httpx.Response:
+        if wire.kind == "sync":
+            dropped.wait()
+        return error(503)
+
+    api = FakeAPI(jobs(9))
+    api.script.extend([api.pages, *[failure] * 7])
+    iteration = wire.client(api).iter_jobs(prefetch=1)
+    await wire.next(iteration)
+    if wire.kind == "async":
+        while len(api.requests) < 2:
+            await asyncio.sleep(0)
+    del iteration
+    gc.collect()
+    dropped.set()
+    if wire.kind == "async":
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+    else:
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join()
+    assert len(api.requests) == 2
+
+
 async def test_a_failed_page_ahead_of_a_dropped_iteration_is_not_reported(wire: Wire) -> None:
     api = FakeAPI(jobs(9))
     api.script.extend([api.pages, error(400)])
