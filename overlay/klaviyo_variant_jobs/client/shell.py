@@ -402,12 +402,22 @@ def _checked_base_url(base_url: str) -> str:
             f"base_url {base_url!r} is plain http: the key would travel in clear. Use https; http "
             "is for loopback hosts only"
         )
-    try:
-        match["host"].encode("idna")
-        httpx.URL(base_url).host  # noqa: B018 - decodes it
-    except (UnicodeError, httpx.InvalidURL):
-        raise ValueError(f"base_url {base_url!r} names a host that cannot exist") from None
+    if not _can_exist(match["host"]):
+        raise ValueError(f"base_url {base_url!r} names a host that cannot exist")
     return base_url.rstrip("/")
+
+
+def _can_exist(host: str) -> bool:
+    """Whether name servers could be asked for it; Python's codec for names raises UnicodeError."""
+    labels = host.removesuffix(".").split(".")
+    if host.startswith("["):
+        return True
+    try:
+        # Decoded only if it has to be: the tables for that take milliseconds to import.
+        _ = httpx.URL(f"https://{host}").host if "xn--" in host.lower() else host
+    except (UnicodeError, httpx.InvalidURL):
+        return False
+    return all(0 < len(label) < 64 for label in labels)
 
 
 def _is_loopback(host: str) -> bool:
