@@ -58,10 +58,10 @@ DEFAULT_TIMEOUT_S = 30.0
 
 _NO_BODY = httpx.ByteStream(b"")
 
-HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
+HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 """Failures of a request, worth another attempt."""
 
-HTTPX_MISUSE = (RuntimeError, ValueError, OverflowError, StopIteration)
+HTTPX_MISUSE = (httpx.InvalidURL, RuntimeError, ValueError, OverflowError, StopIteration)
 """What httpx raises when it was closed, or given what it cannot use, and mocks that run out.
 
 Not every exception: those of a signal handler or of a caller's hook go through as they are.
