@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import attrs
@@ -68,33 +68,42 @@ class Endpoint:
     url: str
     """Absolute, without a query."""
 
-    def cursor_in(self, link: object) -> str | PaginationError | None:
+    def cursor_in(
+        self, link: object, redact: Callable[[str], str] = str
+    ) -> str | PaginationError | None:
         """The cursor in a next link; None for no link. An unusable link becomes the error.
 
-        Only the cursor is ever taken from a link; no request goes to it.
+        Only the cursor is ever taken from a link; no request goes to it. `redact` takes out of a
+        text what the error must not show.
         """
+
+        def unusable(why: str) -> PaginationError:
+            shown = redact(repr(link))
+            return PaginationError(
+                f"the next link {why}: {shown[:200]}{'…' if len(shown) > 200 else ''}. The jobs of "
+                "its page were given out; list again later, or report it to the API's owner"
+            )
+
         if link is None:
             return None
         if not isinstance(link, str):
-            return _unusable(f"is no string but {type(link).__name__}", link)
+            return unusable(f"is no string but {type(link).__name__}")
         base, _, query = link.partition("#")[0].partition("?")
         if base != self.url:
             fault = self._fault(base)
             if fault is not None:
-                return _unusable(fault, link)
+                return unusable(fault)
         cursors = [
             urllib.parse.unquote_plus(value, errors="surrogateescape")
             for name, _, value in (item.partition("=") for item in query.split("&"))
             if urllib.parse.unquote_plus(name) == "page[cursor]"
         ]
         if len(cursors) != 1 or not cursors[0]:
-            return _unusable("has no cursor" if not any(cursors) else "has several cursors", link)
+            return unusable("has no cursor" if not any(cursors) else "has several cursors")
         if not can_be_sent(cursors[0]):
-            return _unusable("has a cursor with half a surrogate pair", link)
+            return unusable("has a cursor with half a surrogate pair")
         if len(cursors[0]) > _LONGEST_CURSOR:
-            return _unusable(
-                f"has a cursor of {len(cursors[0])} characters, too long to send", link
-            )
+            return unusable(f"has a cursor of {len(cursors[0])} characters, too long to send")
         return cursors[0]
 
     def _fault(self, base: str) -> str | None:
@@ -123,19 +132,31 @@ def _origin(parts: urllib.parse.SplitResult) -> tuple[str, str | None, int | Non
     return parts.scheme, parts.hostname, port
 
 
-def _unusable(why: str, link: object) -> PaginationError:
-    shown = repr(link)
-    return PaginationError(
-        f"the next link {why}: {shown[:200]}{'…' if len(shown) > 200 else ''}. The jobs of its "
-        "page were given out; list again later, or report it to the API's owner"
-    )
+@attrs.frozen(kw_only=True)
+class Standing(Generic[JobT]):
+    """Where a walk stands: on one page, or before the first."""
+
+    number: int = 0
+    """Of the page, counted over all passes; 0 before the first."""
+    index: int
+    """Which of the statuses is being listed."""
+    cursor: str | None
+    served: Sequence[JobT] = ()
+    jobs: Sequence[JobT] = ()
+    """Those of the page that are to be given out."""
+    skipped: int = 0
+    """How many of the page a checkpoint had passed."""
+    next: tuple[int, str | None] | PaginationError | None = None
+    seen_cursors: dict[str | None, int]
+    """Those of this pass, each with the number of the page that named it."""
 
 
 class Walk(Generic[JobT]):
     """Where an iteration stands, and what it asks for next.
 
-    Feed it each page with `turn`; `upcoming` then says what to ask for next, which may be asked
-    ahead of time. `given` jobs of the page have left it when a checkpoint is taken.
+    For each page set `at` to what `turned` makes of it; `upcoming` then says what to ask for next,
+    which may be asked ahead of time. Nothing but that changes a walk, so that an exception of a
+    signal handler finds it before a page or after it.
     """
 
     def __init__(
@@ -145,94 +166,100 @@ class Walk(Generic[JobT]):
         fields: tuple[str, ...],
         resume: Checkpoint | None = None,
     ) -> None:
-        self._start = resume or Checkpoint(revision=revision, status=status, fields=fields)
-        _check_same(self._start, revision, status, fields)
-        self._index = self._start.status_index
-        self._cursor = self._start.cursor
-        self._seen_cursors = {self._cursor}
+        self._start = start = resume or Checkpoint(revision=revision, status=status, fields=fields)
+        _check_same(start, revision, status, fields)
         # Only several passes can meet a job twice; with one, memory stays that of a page.
-        self._seen_jobs: set[str] | None = set() if len(status) > 1 else None
-        self._served: Sequence[JobT] | None = None  # The page's jobs; None before the first page.
-        self._jobs: Sequence[JobT] = ()
-        self._skipped = 0
-        self._next: tuple[int, str | None] | PaginationError | None = None
+        self._seen_jobs: dict[str, int] | None = {} if len(status) > 1 else None
+        self.at: Standing[JobT] = Standing(
+            index=start.status_index, cursor=start.cursor, seen_cursors={start.cursor: 0}
+        )
 
     def upcoming(self) -> Query | None:
         """What to ask for after the current page; None at the end.
 
         Raises `PaginationError` when the next link leads nowhere or to a page that came before.
         """
-        if self._served is None:
-            return self._query(self._index, self._cursor)
-        if isinstance(self._next, PaginationError):
-            raise PaginationError(*self._next.args)
-        return None if self._next is None else self._query(*self._next)
+        at = self.at
+        if not at.number:
+            return self._query(at.index, at.cursor)
+        if isinstance(at.next, PaginationError):
+            raise PaginationError(*at.next.args)
+        return None if at.next is None else self._query(*at.next)
 
-    def turn(self, page: Page[JobT]) -> Sequence[JobT]:
-        """Take the page that `upcoming` asked for; returns the jobs of it to give out."""
-        resuming = self._served is None and self._start.offset > 0
-        if self._served is not None:
-            assert isinstance(self._next, tuple)
-            index, self._cursor = self._next
-            if index != self._index:
-                self._index, self._seen_cursors = index, {None}
-        self._served = page.jobs
-        self._next = self._after(page)
+    def turned(self, page: Page[JobT]) -> Standing[JobT]:
+        """Where the walk stands on the page that `upcoming` asked for."""
+        at = self.at
+        index, cursor, seen = at.index, at.cursor, at.seen_cursors
+        if at.number:
+            assert isinstance(at.next, tuple)
+            index, cursor = at.next
+            seen = seen if index == at.index else {None: at.number}
+        resuming = not at.number and self._start.offset > 0
         jobs = self._after_checkpoint(page.jobs) if resuming else page.jobs
-        self._skipped = len(page.jobs) - len(jobs)
-        self._jobs = jobs if self._seen_jobs is None else self._unseen(jobs, self._seen_jobs)
-        return self._jobs
+        number = at.number + 1
+        return Standing(
+            number=number,
+            index=index,
+            cursor=cursor,
+            served=page.jobs,
+            jobs=jobs if self._seen_jobs is None else _unseen(jobs, self._seen_jobs, number),
+            skipped=len(page.jobs) - len(jobs),
+            next=self._after(page, index, seen, number),
+            seen_cursors=seen,
+        )
 
-    def let_go(self) -> None:
-        """Drop the jobs of a page that were all given, when `upcoming` has another page to ask for.
+    def emptied(self) -> Standing[JobT]:
+        """The same place without the jobs, which were all given; for when `upcoming` has a page.
 
         They need not be in memory together with the next ones, whose decoding can use their place.
         """
-        self._jobs = ()
-        self._served = None if self._served is None else ()
+        return attrs.evolve(self.at, served=(), jobs=(), skipped=0)
 
     def checkpoint(self, given: int) -> Checkpoint:
-        """The place after `given` jobs of those that `turn` returned last."""
-        if self._served is None:
+        """The place after `given` of the jobs to be given out."""
+        at = self.at
+        if not at.number:
             return self._start
-        if given == len(self._jobs) and isinstance(self._next, tuple):
-            index, cursor = self._next
+        if given == len(at.jobs) and isinstance(at.next, tuple):
+            index, cursor = at.next
             return attrs.evolve(
                 self._start, status_index=index, cursor=cursor, offset=0, last_job_id=None
             )
-        offset = self._skipped
-        if given == len(self._jobs):
-            offset = len(self._served)  # Past what earlier passes had given, too.
+        offset = at.skipped
+        if given == len(at.jobs):
+            offset = len(at.served)  # Past what earlier passes had given, too.
+        elif len(at.jobs) == len(at.served) - at.skipped:
+            offset += given
         elif given:
-            last = self._jobs[given - 1]
-            offset = next(n for n, job in enumerate(self._served, 1) if job is last)
+            last = at.jobs[given - 1]
+            offset = next(n for n, job in enumerate(at.served, 1) if job is last)
         return attrs.evolve(
             self._start,
-            status_index=self._index,
-            cursor=self._cursor,
+            status_index=at.index,
+            cursor=at.cursor,
             offset=offset,
-            last_job_id=job_id(self._served[offset - 1]) if offset else None,
+            last_job_id=job_id(at.served[offset - 1]) if offset else None,
         )
 
     def _query(self, index: int, cursor: str | None) -> Query:
         status = self._start.status
         return Query(status[index] if status else None, self._start.fields, cursor)
 
-    def _after(self, page: Page[JobT]) -> tuple[int, str | None] | PaginationError | None:
+    def _after(
+        self, page: Page[JobT], index: int, seen: dict[str | None, int], number: int
+    ) -> tuple[int, str | None] | PaginationError | None:
         try:
             cursor = page.next_cursor
         except PaginationError as error:
             return error
         if cursor is None:
-            following = self._index + 1
-            return (following, None) if following < len(self._start.status) else None
-        if cursor in self._seen_cursors:
+            return (index + 1, None) if index + 1 < len(self._start.status) else None
+        if seen.setdefault(cursor, number) != number:
             return PaginationError(
                 f"the next cursor {cursor[:100]!r} came before in this listing, so that it would "
                 "never end. The jobs of its page were given out; list again from the start"
             )
-        self._seen_cursors.add(cursor)
-        return self._index, cursor
+        return index, cursor
 
     def _after_checkpoint(self, jobs: Sequence[JobT]) -> Sequence[JobT]:
         """What the checkpoint had not reached; all of it when its job has gone."""
@@ -246,16 +273,19 @@ class Walk(Generic[JobT]):
                 return jobs[position:]
         return jobs
 
-    @staticmethod
-    def _unseen(jobs: Sequence[JobT], seen: set[str]) -> Sequence[JobT]:
-        fresh: list[JobT] = []
-        for job in jobs:
-            identifier = job_id(job)
-            if identifier is None or identifier not in seen:
-                fresh.append(job)
-            if identifier is not None:
-                seen.add(identifier)
-        return fresh
+
+def _unseen(jobs: Sequence[JobT], seen: dict[str, int], number: int) -> Sequence[JobT]:
+    """The jobs that no page before number `number` had, nor this one earlier."""
+    fresh: list[JobT] = []
+    here: set[str] = set()
+    for job in jobs:
+        identifier = job_id(job)
+        if identifier is None:
+            fresh.append(job)
+        elif identifier not in here and seen.setdefault(identifier, number) == number:
+            fresh.append(job)
+            here.add(identifier)
+    return fresh
 
 
 def _check_same(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import httpx
@@ -19,14 +19,18 @@ import pytest
 from hostile.drive import KEY
 from hostile.fault_server import FaultServer
 from klaviyo_variant_jobs import (
+    NEWEST,
     AsyncClient,
     Client,
     KlaviyoError,
     RateLimiter,
     RetryPolicy,
     TokenError,
+    job_id,
+    pagination,
     rate_limits,
 )
+from klaviyo_variant_jobs.iteration import progress
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -127,13 +131,14 @@ class Interrupt(Exception):
     """What a signal handler raises."""
 
 
-def interrupted_at(line: int, run: Callable[[], object]) -> bool:
-    """Run, and raise before the limiter's line number `line` to be executed; tells whether."""
+def interrupted_at(line: int, run: Callable[[], object], *rooms: ModuleType) -> bool:
+    """Run, and raise before line number `line` of those executed in the rooms; tells whether."""
+    files = {room.__file__ for room in rooms}
     seen = 0
 
     def count(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal seen
-        source = linecache.getline(rate_limits.__file__, frame.f_lineno)
+        source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         # Leaving a block is an event of its line, but no signal is looked at there.
         seen += event == "line" and not source.lstrip().startswith("with ")
         if seen == line:
@@ -145,7 +150,7 @@ def interrupted_at(line: int, run: Callable[[], object]) -> bool:
         code = frame.f_code
         # What a request that failed leaves is seen out by a lock that is only tried for.
         left_out = ("settle", "__del__")  # And Python swallows what comes out of the latter.
-        inside = code.co_filename == rate_limits.__file__ and code.co_name not in left_out
+        inside = code.co_filename in files and code.co_name not in left_out
         return count if inside else None
 
     before = sys.gettrace()
@@ -174,7 +179,7 @@ def test_an_exception_of_a_signal_handler_anywhere_in_the_limiter_costs_no_place
             Client(KEY, revision="2026-07-15", rate_limiter=limiter, http_client=http_client) as c,
         ):
             c.get_page()
-            interrupted = interrupted_at(line, c.get_page)
+            interrupted = interrupted_at(line, c.get_page, rate_limits)
         assert not limiter._turn.lock.locked()
         now = c._clock.monotonic()
         for later in (100.0, 200.0):  # Who was called and did not come loses the place.
@@ -184,6 +189,44 @@ def test_an_exception_of_a_signal_handler_anywhere_in_the_limiter_costs_no_place
                 ticket.cancel(now + later + 1.0)
         assert limiter.snapshot(now + 400.0).in_flight == 0, line
     assert line > 20, "nothing was interrupted"
+
+
+@pytest.mark.parametrize("status", [None, ["queued", "complete"]])
+def test_an_exception_of_a_signal_handler_at_a_page_turn_loses_no_job(status: Any) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        # Two pages for each status; with several, the second pass meets a job of the first.
+        first = "page%5Bcursor%5D=x" not in str(request.url)
+        own = "complete" if "complete" in str(request.url) else "queued"
+        names = ["both", own] if first else [f"{own} 2", f"{own} 3"]
+        link = f"https://a.klaviyo.com{NEWEST.path}?page%5Bcursor%5D=x" if first else None
+        document = {"data": [{"id": name} for name in names], "links": {"next": link}}
+        return httpx.Response(200, json=document)
+
+    http_client = httpx.Client(transport=httpx.MockTransport(answer))
+    client = Client(
+        KEY, revision=NEWEST, rate_limiter=RateLimiter.unlimited(), http_client=http_client
+    )
+    everything = [job_id(job) for job in client.iter_jobs(status=status)]
+    assert len(everything) == len(set(everything)) > 3
+    line = 0
+    interrupted = True
+    while interrupted:
+        line += 1
+        iteration = client.iter_jobs(status=status)
+        taken: list[str | None] = []
+
+        def take(jobs: Any = iteration, into: Any = taken) -> None:
+            into.extend(job_id(job) for job in jobs)
+
+        interrupted = interrupted_at(line, take, pagination, progress)
+        place = str(iteration.checkpoint)
+        rest = [job_id(job) for job in client.iter_jobs(status=status, resume=place)]
+        # A resume is another run, which may meet a job of an earlier pass again.
+        assert list(dict.fromkeys([*taken, *rest])) == everything, line
+        take()
+        assert taken == everything, line
+    assert line > 60, "nothing was interrupted"
+    http_client.close()
 
 
 def test_ctrl_c_while_waiting_for_the_page_ahead_leaves_no_thread_and_loses_no_job(

@@ -25,7 +25,7 @@ from klaviyo_variant_jobs.credentials import (
     UnfitSecret,
     credential_from,
 )
-from klaviyo_variant_jobs.errors import PaginationError, TokenError, TransportError, one_line
+from klaviyo_variant_jobs.errors import TokenError, TransportError, one_line
 from klaviyo_variant_jobs.exchange import (
     DECODED_LIMIT,
     ERROR_LIMIT,
@@ -267,14 +267,10 @@ class Shell(Generic[JobT]):
             revision_served=served,
             anomalies=anomalies,
             # Links that are no object are no end: they are reported like an unusable link.
-            next=self._next(getattr(document.links, "next", document.links), answer),
+            next=self._endpoint.cursor_in(
+                getattr(document.links, "next", document.links), answer.authorization.redact
+            ),
         )
-
-    def _next(self, link: object, answer: Answer) -> str | PaginationError | None:
-        cursor = self._endpoint.cursor_in(link)
-        if isinstance(cursor, PaginationError):
-            return PaginationError(answer.authorization.redact(str(cursor)))
-        return cursor
 
     def _look_at_lifecycle(self, served: str | None, retirement: str | None) -> None:
         if served is not None and served != self.revision and self._first("served"):

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
-from klaviyo_variant_jobs.pagination import JobT, Page, Query, Walk
+from klaviyo_variant_jobs.pagination import JobT, Page, Query, Standing, Walk
 
 ItemT = TypeVar("ItemT")
 
@@ -22,20 +22,20 @@ class Given(Generic[ItemT]):
     taken: Callable[[], int]
 
 
-Give = Callable[[Walk[Any], Page[Any]], Given[ItemT]]
+Give = Callable[[Standing[Any], Page[Any]], Given[ItemT]]
 
 
-def give_jobs(walk: Walk[JobT], page: Page[JobT]) -> Given[JobT]:
+def give_jobs(at: Standing[JobT], page: Page[JobT]) -> Given[JobT]:
     """The jobs of a page, one by one."""
-    jobs = walk.turn(page)
+    jobs = at.jobs
     items = iter(jobs)
     # A list iterator knows how far it is, so that nothing has to be counted per job.
     return Given(items, lambda: len(jobs) - operator.length_hint(items))
 
 
-def give_page(walk: Walk[JobT], page: Page[JobT]) -> Given[Page[JobT]]:
+def give_page(at: Standing[JobT], page: Page[JobT]) -> Given[Page[JobT]]:
     """The page as a whole, less what a checkpoint had passed; none when that leaves nothing."""
-    jobs = walk.turn(page)
+    jobs = at.jobs
     whole = len(jobs) == len(page.jobs)
     items = iter([page] if whole else [attrs.evolve(page, jobs=jobs)] if jobs else [])
     return Given(items, lambda: 0 if operator.length_hint(items) else len(jobs))
@@ -61,8 +61,10 @@ class Progress(Generic[ItemT]):
         return self._walk.checkpoint(self._given.taken())
 
     def _show(self, page: Page[Any]) -> None:
-        self._given = self._give(self._walk, page)
-        self._items = self._given.items
+        at = self._walk.turned(page)
+        given = self._give(at, page)
+        # In one statement: an exception of a signal handler between two would lose the page.
+        self._walk.at, self._given, self._items = at, given, given.items
 
     def _following(self) -> Query | None:
         """What to fetch now that all of the page was given out and let go of; None at the end.
@@ -71,8 +73,8 @@ class Progress(Generic[ItemT]):
         """
         query = self._walk.upcoming()
         if query is not None:
-            self._walk.let_go()
-            self._given = _nothing()
+            emptied, nothing = self._walk.emptied(), _nothing()
+            self._walk.at, self._given = emptied, nothing
         return query
 
     def _upcoming(self) -> Query | None:
