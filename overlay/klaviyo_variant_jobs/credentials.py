@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import html
 import os
+import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from types import MethodType
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -65,9 +66,12 @@ class Authorization:
         return () if len(secret) < _SHORTEST_SECRET else (secret, quote(secret, safe=""))
 
     def redact(self, text: str) -> str:
-        """The text without the secret; itself if it has none."""
-        for form in self._forms:
-            text = text.replace(form, _REDACTED)
+        """The text without the secret, however it is written there; itself if it has none."""
+        for readable in (str, _without_json_escapes, html.unescape, unquote):
+            plain = readable(text)
+            redacted = self._redacted(plain)
+            if redacted != plain:
+                text = redacted
         return text
 
     def redact_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -75,22 +79,40 @@ class Authorization:
         together = "\n".join(headers.values())
         if not any(form in together for form in self._forms):
             return headers
-        return {name: self.redact(value) for name, value in headers.items()}
+        return {name: self._redacted(value) for name, value in headers.items()}
 
-    def redact_body(self, body: bytes) -> bytes:
-        """The body without the secret, also where JSON writes it with escapes; itself if none."""
+    def redact_bytes(self, body: bytes) -> bytes:
+        """`redact` for the start of a body."""
+        text = body.decode("latin-1")
+        redacted = self.redact(text)
+        return body if redacted == text else redacted.encode("latin-1", "replace")
+
+    def redact_value(self, value: object) -> object:
+        """`redact` for a text or bytes; anything else as it is."""
+        if isinstance(value, str):
+            return self.redact(value)
+        return self.redact_bytes(value) if isinstance(value, bytes) else value
+
+    def _redacted(self, text: str) -> str:
         for form in self._forms:
-            body = body.replace(form.encode(), _REDACTED.encode())
-        if b"\\" not in body:
-            return body
-        try:
-            text = json.dumps(json.loads(body))
-        except (ValueError, RecursionError):
-            return body
-        plain = text
+            text = text.replace(form, _REDACTED)
+        return self._without_a_start_of_it(text)
+
+    def _without_a_start_of_it(self, text: str) -> str:
+        """The text, less the secret that it breaks off in."""
         for form in self._forms:
-            plain = plain.replace(json.dumps(form)[1:-1], _REDACTED)
-        return body if plain == text else plain.encode()
+            for length in range(len(form) - 1, _SHORTEST_SECRET - 1, -1):
+                if text.endswith(form[:length]):
+                    return text[:-length] + _REDACTED
+        return text
+
+
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
+
+
+def _without_json_escapes(text: str) -> str:
+    # By hand, since what echoes a request may well be broken JSON.
+    return _JSON_ESCAPE.sub(lambda found: chr(int(found[1] or "2f", 16)), text)
 
 
 @attrs.frozen(eq=False)

@@ -47,12 +47,16 @@ class PageDecoder:
         try:
             decoded = self._decoded(body)
         except msgspec.ValidationError as misfit:
-            raise _not_a_page(f"is no page of jobs ({misfit})", body) from None
+            error = _not_a_page(f"is no page of jobs ({misfit})", body)
         # ValueError: no UTF-8.
         except (msgspec.DecodeError, ValueError, RecursionError) as broken:
             error = _not_a_page(f"is not JSON ({broken})", body)
             error.ends_early = bool(body) and "truncated" in str(broken)
-            raise error from None
+        else:
+            return self._judged(decoded, body)
+        raise error  # Out here, else it would drag along the parser's, which has the whole body.
+
+    def _judged(self, decoded: Decoded, body: bytes) -> Decoded:
         if self._strict and decoded.anomalies:
             paths = ", ".join(decoded.anomalies[:5])
             raise InvalidResponseError(

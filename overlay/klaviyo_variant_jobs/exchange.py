@@ -222,7 +222,7 @@ def _judged(
     error = api_error(
         status=response.status,
         headers=headers,
-        body=response.authorization.redact_body(response.body),
+        body=response.authorization.redact_bytes(response.body),
         revision=terms.revision,
         retry_after=retry_after,
     )
@@ -236,26 +236,19 @@ def _page(
 ) -> Answer | AttemptedError:
     authorization = response.authorization
     headers = authorization.redact_headers(response.headers)
-    decoded = _decoded(terms, response)
-    if isinstance(decoded, InvalidResponseError):
+    try:
+        return Answer(terms.decoder.decode(response.body), headers, rate_limit, authorization)
+    except InvalidResponseError as error:
         # Its message quotes the body, and an error tracker shows what is in the frames below.
-        response = attrs.evolve(response, body=authorization.redact_body(response.body))
-        decoded = _decoded(terms, response)
-    if not isinstance(decoded, InvalidResponseError):
-        return Answer(decoded, headers, rate_limit, authorization)
-    decoded.request_id = headers.get("x-klaviyo-req-id")
+        refused = error.with_traceback(None)
+    refused.args = (authorization.redact(str(refused)),)
+    refused.body = authorization.redact_bytes(refused.body)
+    refused.request_id = headers.get("x-klaviyo-req-id")
     # With neither a length nor chunks only the JSON can tell that the connection closed early.
     framed = "content-length" in headers or "transfer-encoding" in headers
-    if decoded.ends_early and not framed:
+    if refused.ends_early and not framed:
         return TransportError(f"the body broke off after {len(response.body)} bytes")
-    raise decoded
-
-
-def _decoded(terms: Terms, response: Response) -> Decoded | InvalidResponseError:
-    try:
-        return terms.decoder.decode(response.body)
-    except InvalidResponseError as error:
-        return error.with_traceback(None)
+    raise refused
 
 
 DECODED_LIMIT = 64 * 1024 * 1024

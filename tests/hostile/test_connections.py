@@ -22,9 +22,11 @@ from hostile.fault_server import (
     reset_unread,
 )
 from klaviyo_variant_jobs import (
+    APIError,
     AsyncClient,
     DeadlineError,
     KlaviyoError,
+    RateLimiter,
     RetryPolicy,
     TransportError,
 )
@@ -250,3 +252,15 @@ def test_an_async_client_says_that_it_belongs_to_its_first_event_loop(server: Fa
         assert caught.value.checkpoint is not None
         assert first.run(take(4)) == ["A1", "A2", "A3", "B1"]
         first.run(close())
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_the_status_is_told_in_time_when_its_body_drips(trial: Trial, status: int) -> None:
+    head = f"HTTP/1.1 {status} X\r\nRetry-After: 30\r\nContent-Length: 1000\r\n\r\n".encode()
+    limiter = RateLimiter()
+    trial.server.say(lambda answer: Reply((head, *[b"x"] * 1000), End.CLOSE, pause_s=0.01))
+    policy = RetryPolicy(deadline=0.3)
+    run = trial.drive.iterate(trial.server.url, retry=policy, rate_limiter=limiter)
+    assert isinstance(run.error, APIError)
+    assert (run.error.status_code, run.error.retry_after) == (status, 30.0)
+    assert (limiter.snapshot().paused_for_s > 0.0) == (status == 429)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import linecache
 import os
 import random
@@ -26,6 +27,7 @@ from klaviyo_variant_jobs import (
     RateLimiter,
     RetryPolicy,
     TokenError,
+    TransportError,
     job_id,
     pagination,
     rate_limits,
@@ -233,14 +235,17 @@ def test_ctrl_c_while_waiting_for_the_page_ahead_leaves_no_thread_and_loses_no_j
     server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make(Client, server) as client, client.iter_jobs(prefetch=1) as iteration:
-        taken = [next(iteration).id]
+        taken = [next(iteration).id for _ in range(3)]
         ahead = iteration._ahead
         assert ahead is not None
         with monkeypatch.context() as patch:
-            patch.setattr(ahead, "wait", _interrupt)
+            # As a signal does it: on a lock of the interpreter, with the thread still running.
+            patch.setattr(ahead._done, "wait", _interrupt)
+            patch.setattr(ahead._thread, "is_alive", lambda: True)
             with pytest.raises(KeyboardInterrupt):
-                taken += [entry.id for entry in iteration]
-        assert taken == ["A1"]
+                next(iteration)
+            assert iteration._ahead is ahead
+        assert taken == ["A1", "A2", "A3"]
     assert "klaviyo-variant-jobs ahead" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -316,6 +321,69 @@ def test_an_exception_of_a_hook_goes_through_as_it_is(server: FaultServer) -> No
         pytest.raises(Interrupt),
     ):
         client.get_page()
+
+
+def test_a_timeout_of_a_hook_is_not_taken_for_our_deadline(server: FaultServer) -> None:
+    async def hook(request: httpx.Request) -> None:
+        raise TimeoutError("the tracer is away")
+
+    async def main() -> None:
+        async with (
+            httpx.AsyncClient(event_hooks={"request": [hook]}) as http_client,
+            make(AsyncClient, server, http_client=http_client, retry=ONCE) as client,
+        ):
+            with pytest.raises(TransportError, match="the tracer is away"):
+                await client.get_page()
+
+    asyncio.run(main())
+
+
+def test_an_async_mock_that_has_run_out_is_not_the_end_of_the_list(server: FaultServer) -> None:
+    link = f"{server.url}{NEWEST.path}?page%5Bcursor%5D=x"
+    answers = iter([httpx.Response(200, json={"data": [{"id": "A"}], "links": {"next": link}})])
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        for response in answers:
+            return response
+        raise StopAsyncIteration
+
+    async def main() -> None:
+        async with (
+            httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http_client,
+            make(AsyncClient, server, http_client=http_client) as client,
+        ):
+            iteration = client.iter_jobs()
+            assert job_id(await anext(iteration)) == "A"
+            with pytest.raises(KlaviyoError, match="StopAsyncIteration"):
+                await anext(iteration)
+
+    asyncio.run(main())
+
+
+def test_closing_from_another_event_loop_neither_fails_nor_waits(server: FaultServer) -> None:
+    client = make(AsyncClient, server)
+    iteration = client.iter_jobs(prefetch=1)
+
+    async def begin() -> None:
+        await anext(iteration)
+
+    async def end() -> None:
+        await iteration.aclose()
+        await client.aclose()
+
+    with asyncio.Runner() as first:
+        first.run(begin())
+        asyncio.run(end())
+        first.run(asyncio.sleep(0))  # Where the page ahead is cancelled.
+        first.run(client.aclose())
+
+    async def enter() -> None:
+        async with client:
+            await client.get_page()
+
+    with pytest.raises(KlaviyoError, match=r"closed|another event loop"):
+        asyncio.run(enter())
+    gc.collect()
 
 
 def test_a_mock_that_has_run_out_is_no_page(server: FaultServer) -> None:

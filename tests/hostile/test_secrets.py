@@ -255,6 +255,15 @@ ECHOES: dict[str, Fault] = {
     ),
     "a request id": always(418, "", {"X-Klaviyo-Req-Id": KEY}),
     "an empty page": lambda answer: reply(200, f"<p>{KEY}</p>"),
+    "a link that is cut there": lambda answer: reply(
+        200, answer.but(links={"next": f"https://evil.test/?{'x' * 165}={KEY}"})
+    ),
+    "a body that breaks off in it": lambda answer: Reply(
+        (b"HTTP/1.1 400 X\r\nContent-Length: 99\r\n\r\nkey: " + KEY[:-1].encode(),), End.CLOSE
+    ),
+    "broken JSON with an escape": always(400, '{"detail": "pk\\u005fcanary_8d1f0c27a4'),
+    "HTML": always(400, "<p>pk&#95;canary_8d1f0c27a4</p>"),
+    "a URL in text": always(400, "see https://x.test/?key=pk%5Fcanary_8d1f0c27a4"),
     "a served revision": lambda answer: reply(
         200,
         answer.but(data=5),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import logging
 import math
 import urllib.request
@@ -29,6 +30,7 @@ from klaviyo_variant_jobs import (
     Revision,
 )
 from klaviyo_variant_jobs.client import shell
+from klaviyo_variant_jobs.client.connections import Connection, Connections
 from klaviyo_variant_jobs.rate_limits import shared_limiter
 from klaviyo_variant_jobs.sandbox import VirtualClock
 
@@ -341,6 +343,50 @@ def test_a_proxy_of_the_environment_is_left_to_httpx(
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
     proxied = kind(KEY)._connections.take().close.__self__
     assert isinstance(proxied, httpx.Client | httpx.AsyncClient)
+
+
+@both
+@pytest.mark.parametrize(
+    "proxy", ["http://user:pa/ssW0rd@proxy:1", "ftp://u:ssW0rd@proxy", "socks5://u:ssW0rd@proxy"]
+)
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused_and_not_quoted(
+    kind: Any, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"http": proxy})
+    monkeypatch.setattr("httpx._utils.getproxies", lambda: {"http": proxy})
+    with pytest.raises(ValueError, match="proxy") as caught:
+        kind(KEY)
+    assert "ssW0rd" not in str(caught.value)
+
+
+def test_connections_that_nobody_needs_any_more_are_closed() -> None:
+    clock = VirtualClock()
+    made = itertools.count()
+    closed: list[int] = []
+
+    def connect() -> Connection[Any, None]:
+        number = next(made)
+        return Connection(lambda request: number, lambda: closed.append(number))
+
+    kept = Connections(connect, clock)
+
+    def put_back(*connections: Connection[Any, None]) -> None:
+        for connection in connections:
+            for surplus in kept.put_back(connection):
+                surplus.close()
+
+    rush = [kept.take() for _ in range(23)]
+    put_back(*rush)
+    assert closed == [0, 1, 2], "no more than twenty wait for work"
+    clock.sleep(6.0)
+    for _ in range(30):
+        put_back(kept.take())
+    assert closed == list(range(22)), "the last one does all the work"
+    for rest in kept.shut():
+        rest.close()
+    assert closed == list(range(23))
+    with pytest.raises(KlaviyoError, match="closed"):
+        kept.take()
 
 
 def test_clients_of_one_credential_share_a_limiter_sync_and_async() -> None:

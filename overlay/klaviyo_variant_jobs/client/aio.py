@@ -30,8 +30,10 @@ from .shell import (
     HTTPX_MISUSE,
     Options,
     Shell,
+    error_body_s,
     headers_of,
     proxied,
+    proxy_errors,
     reader_of,
     ssl_context,
     token_errors,
@@ -107,8 +109,11 @@ class AsyncClient(Shell[JobT]):
             clock=clock,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections = Connections(connect)
+        self._connections = Connections(connect, clock)
         self._bound = http_client is None
+        # An event loop holds tasks weakly; one whose iterator was dropped still has to end in
+        # order.
+        self._ahead: set[asyncio.Task[Page[Any]]] = set()
 
     def iter_jobs(
         self,
@@ -130,7 +135,7 @@ class AsyncClient(Shell[JobT]):
         errors are of the `KlaviyoError` family and carry `.checkpoint`.
         """
         walk = self._walk(status, fields, resume, prefetch)
-        return AsyncIteration(walk, give_jobs, self._fetch, prefetch)
+        return AsyncIteration(walk, give_jobs, self._fetch, prefetch, self._ahead)
 
     def iter_pages(
         self,
@@ -142,7 +147,7 @@ class AsyncClient(Shell[JobT]):
     ) -> AsyncIteration[Page[JobT]]:
         """Like `iter_jobs`, page by page."""
         walk = self._walk(status, fields, resume, prefetch)
-        return AsyncIteration(walk, give_page, self._fetch, prefetch)
+        return AsyncIteration(walk, give_page, self._fetch, prefetch, self._ahead)
 
     async def get_page(
         self,
@@ -189,26 +194,30 @@ class AsyncClient(Shell[JobT]):
 
     async def _send(self, query: Query, seconds: float) -> Response | KlaviyoError:
         authorization = Authorization()
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 authorization = await self._authorization()
-                return await self._sent(self._request(query, authorization, seconds), authorization)
-        except TimeoutError:
-            return self._out_of_time()
+                request = self._request(query, authorization, seconds)
+                return await self._sent(request, authorization, limit)
         except httpx.HTTPStatusError as error:
             # A hook of the caller's own client was first to judge the answer.
             answer = error.response
             return Response(answer.status_code, headers_of(answer), b"", authorization)
         except (KlaviyoError, *HTTP_ERRORS, *HTTPX_MISUSE) as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                return self._out_of_time()
             return self._failed(error, authorization)
 
-    async def _sent(self, request: httpx.Request, authorization: Authorization) -> Response:
+    async def _sent(
+        self, request: httpx.Request, authorization: Authorization, limit: asyncio.Timeout
+    ) -> Response:
         connection = self._connections.take()
         try:
             response = await connection.transmit(request)
             try:
                 headers = headers_of(response)
-                body = await self._read(response, reader_of(response, headers))
+                body = await self._read(response, reader_of(response, headers), limit)
             finally:
                 await response.aclose()
         except BaseException:
@@ -218,17 +227,25 @@ class AsyncClient(Shell[JobT]):
             await surplus.close()
         return Response(response.status_code, headers, body, authorization)
 
-    async def _read(self, response: httpx.Response, reader: BodyReader) -> bytes:
+    async def _read(
+        self, response: httpx.Response, reader: BodyReader, limit: asyncio.Timeout
+    ) -> bytes:
+        if response.status_code == 200:
+            return await self._whole(response, reader)
+        now, until = asyncio.get_running_loop().time(), limit.when()
+        assert until is not None
         try:
-            if response.is_stream_consumed:
-                return reader.take_decoded(response.content)
-            async for chunk in response.aiter_raw():
-                reader.feed(chunk)
-            return reader.finish()
-        except (KlaviyoError, *HTTP_ERRORS):
-            if response.status_code == 200:
-                raise
+            async with asyncio.timeout(error_body_s(until - now)):
+                return await self._whole(response, reader)
+        except (KlaviyoError, *HTTP_ERRORS):  # A time limit raises a kind of OSError.
             return reader.so_far()
+
+    async def _whole(self, response: httpx.Response, reader: BodyReader) -> bytes:
+        if response.is_stream_consumed:
+            return reader.take_decoded(response.content)
+        async for chunk in response.aiter_raw():
+            reader.feed(chunk)
+        return reader.finish()
 
     async def _authorization(self) -> Authorization:
         credential = self._credential
@@ -244,10 +261,12 @@ class AsyncClient(Shell[JobT]):
     async def aclose(self) -> None:
         """Close the connections; an `http_client` that was passed in stays open.
 
-        A request under way in another task comes to its end first, but nobody waits for it.
+        A request under way in another task comes to its end first, but nobody waits for it. In
+        another event loop than the first, the connections are left to the garbage collector.
         """
         for connection in self._connections.shut():
-            await connection.close()
+            if self._loop in (None, asyncio.get_running_loop()):
+                await connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -271,7 +290,8 @@ def _connector(client: httpx.AsyncClient | None) -> Callable[[], _AsyncConnectio
     context = ssl_context()
 
     def proxied_one() -> _AsyncConnection:
-        own = httpx.AsyncClient(verify=context)
+        with proxy_errors():
+            own = httpx.AsyncClient(verify=context)
         return Connection(_sending(own), own.aclose)
 
     def direct_one() -> _AsyncConnection:

@@ -28,8 +28,10 @@ from .shell import (
     HTTPX_MISUSE,
     Options,
     Shell,
+    error_body_s,
     headers_of,
     proxied,
+    proxy_errors,
     reader_of,
     ssl_context,
     token_errors,
@@ -125,7 +127,7 @@ class Client(Shell[JobT]):
             strict=strict,
             clock=clock,
         )
-        self._connections = Connections(connect)
+        self._connections = Connections(connect, clock)
 
     def iter_jobs(
         self,
@@ -232,6 +234,9 @@ class Client(Shell[JobT]):
         return Response(response.status_code, headers, body, authorization)
 
     def _read(self, response: httpx.Response, reader: BodyReader, deadline: float) -> bytes:
+        if response.status_code != 200:
+            now = self._clock.monotonic()
+            deadline = now + error_body_s(deadline - now)
         try:
             if response.is_stream_consumed:
                 return reader.take_decoded(response.content)
@@ -288,7 +293,8 @@ def _connector(client: httpx.Client | None) -> Callable[[], Connection[httpx.Res
     context = ssl_context()
 
     def proxied_one() -> Connection[httpx.Response, None]:
-        own = httpx.Client(verify=context)
+        with proxy_errors():
+            own = httpx.Client(verify=context)
         return Connection(_sending(own), own.close)
 
     def direct_one() -> Connection[httpx.Response, None]:

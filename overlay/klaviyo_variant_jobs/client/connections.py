@@ -9,6 +9,7 @@ for itself just closes it when something goes wrong.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -16,12 +17,16 @@ import attrs
 import httpx
 
 from klaviyo_variant_jobs.checkpoint import KlaviyoError
+from klaviyo_variant_jobs.clock import Clock
 
 TransmitT = TypeVar("TransmitT")
 CloseT = TypeVar("CloseT")
 
 _MOST_IDLE = 20
 """As many as httpx keeps; those beyond would outlive the rush that needed them."""
+
+_KEPT_S = 5.0
+"""As long as httpx uses one again. The last one used goes first, so the others grow old."""
 
 
 @attrs.frozen
@@ -35,11 +40,12 @@ class Connection(Generic[TransmitT, CloseT]):
 class Connections(Generic[TransmitT, CloseT]):
     """Keeps connections between requests. Safe to share between threads."""
 
-    def __init__(self, make: Callable[[], Connection[TransmitT, CloseT]]) -> None:
+    def __init__(self, make: Callable[[], Connection[TransmitT, CloseT]], clock: Clock) -> None:
         self._make = make
+        self._clock = clock
         self._closed = False
         # The first at once: what is wrong with the environment's proxies shows before a request.
-        self._idle = [make()]
+        self._idle = deque([(make(), clock.monotonic())])
         self._process = os.getpid()
         self._inherited: list[object] = []
 
@@ -56,9 +62,9 @@ class Connections(Generic[TransmitT, CloseT]):
         if self._process != os.getpid():
             # Kept unused: closing one would take it from the event loop that the parent runs.
             self._inherited += self._idle
-            self._idle, self._process = [], os.getpid()
+            self._idle, self._process = deque(), os.getpid()
         try:
-            return self._idle.pop()
+            return self._idle.pop()[0]
         except IndexError:
             return self._make()
 
@@ -66,12 +72,16 @@ class Connections(Generic[TransmitT, CloseT]):
         self, connection: Connection[TransmitT, CloseT]
     ) -> Iterator[Connection[TransmitT, CloseT]]:
         """Take one back that is fit for another request; gives those that are to be closed."""
-        if len(self._idle) >= _MOST_IDLE:
-            yield connection
-            return
-        self._idle.append(connection)
+        now = self._clock.monotonic()
+        self._idle.append((connection, now))
         if self._closed:  # Looked at last, since `shut` may have come between.
             yield from self._emptied()
+            return
+        try:
+            if len(self._idle) > _MOST_IDLE or self._idle[0][1] < now - _KEPT_S:
+                yield self._idle.popleft()[0]
+        except IndexError:  # Another thread took the last one.
+            return
 
     def shut(self) -> Iterator[Connection[TransmitT, CloseT]]:
         """Lend no more; gives those that are to be closed. One that is lent comes back first."""
@@ -81,6 +91,6 @@ class Connections(Generic[TransmitT, CloseT]):
     def _emptied(self) -> Iterator[Connection[TransmitT, CloseT]]:
         while self._process == os.getpid():
             try:
-                yield self._idle.pop()
+                yield self._idle.pop()[0]
             except IndexError:
                 return

@@ -56,12 +56,22 @@ logger = logging.getLogger("klaviyo_variant_jobs")
 DEFAULT_BASE_URL = "https://a.klaviyo.com"
 DEFAULT_TIMEOUT_S = 30.0
 
+LONGEST_ERROR_BODY_S = 5.0
+"""How long the body of an error is waited for. It is only quoted, the status says what to do."""
+
 _NO_BODY = httpx.ByteStream(b"")
 
 HTTP_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError)
 """Failures of a request, worth another attempt."""
 
-HTTPX_MISUSE = (httpx.InvalidURL, RuntimeError, ValueError, OverflowError, StopIteration)
+HTTPX_MISUSE = (
+    httpx.InvalidURL,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    StopIteration,
+    StopAsyncIteration,
+)
 """What httpx raises when it was closed, or given what it cannot use, and mocks that run out.
 
 Not every exception: those of a signal handler or of a caller's hook go through as they are.
@@ -214,15 +224,19 @@ class Shell(Generic[JobT]):
 
     def _failed(self, error: Exception, authorization: Authorization) -> KlaviyoError:
         """The failure of a request in our terms, without the key that httpx's own carries."""
-        link: BaseException | None = error
-        while link is not None:
+        links: list[BaseException | None] = [error]
+        for link in links:
+            if link is None:
+                continue
             _forget(link, self._url, authorization)
             # What a token callable raised is its own: its traceback says where.
-            callables = isinstance(link, TokenError) and not isinstance(link.__cause__, UnfitSecret)
-            link = None if callables else link.__cause__ or link.__context__
+            if not isinstance(link, TokenError) or isinstance(link.__cause__, UnfitSecret):
+                links += [
+                    other for other in (link.__cause__, link.__context__) if other not in links
+                ]
         if isinstance(error, KlaviyoError):
             return error
-        said = one_line(str(error), 500) or "no detail given"
+        said = one_line(authorization.redact(str(error)), 500) or "no detail given"
         told = f"{type(error).__name__}: {said} [{self._url}, revision {self.revision}]"
         failure: KlaviyoError
         if isinstance(error, HTTP_ERRORS):
@@ -323,10 +337,7 @@ def _forget(error: BaseException, url: str, authorization: Authorization) -> Non
         error.response = httpx.Response(error.response.status_code)
     # Of the local variables in the frames of a failed request one is the request as it was sent.
     error.__traceback__ = None
-    error.args = tuple(
-        authorization.redact(argument) if isinstance(argument, str) else argument
-        for argument in error.args
-    )
+    error.args = tuple(map(authorization.redact_value, error.args))
 
 
 _quoted = functools.partial(urllib.parse.quote, safe="", errors="surrogateescape")
@@ -340,6 +351,28 @@ def headers_of(response: httpx.Response) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+@contextlib.contextmanager
+def proxy_errors() -> Iterator[None]:
+    """Turn what httpx thinks of the environment's proxies into `ValueError`."""
+    try:
+        yield
+    except (httpx.InvalidURL, ValueError):
+        # Not quoted: there may be a password in it.
+        raise ValueError(
+            "a proxy that the environment names in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be "
+            "used; write it like http://proxy.example.com:8080"
+        ) from None
+    except ImportError:
+        raise ValueError(
+            "the environment names a SOCKS proxy; get what it needs with: pip install httpx[socks]"
+        ) from None
+
+
+def error_body_s(left_s: float) -> float:
+    """Seconds to read the body of an error for, so that its status is told within `left_s`."""
+    return min(LONGEST_ERROR_BODY_S, left_s / 2)
 
 
 def reader_of(response: httpx.Response, headers: Mapping[str, str]) -> BodyReader:

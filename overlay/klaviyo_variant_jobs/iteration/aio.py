@@ -12,14 +12,10 @@ from klaviyo_variant_jobs.pagination import Page, Query, Walk
 
 from .progress import Give, ItemT, Progress
 
-# An event loop holds tasks weakly; one whose iterator was dropped still has to end in order.
-_ahead_tasks: set[asyncio.Task[Page[Any]]] = set()
 
-
-def _ended(task: asyncio.Task[Page[Any]]) -> None:
-    _ahead_tasks.discard(task)
+def _looked_at(task: asyncio.Task[Page[Any]]) -> None:
     if not task.cancelled():
-        task.exception()  # Looked at, so that asyncio does not report it for a dropped iterator.
+        task.exception()  # Else asyncio reports it for a dropped iterator.
 
 
 class AsyncIteration(Progress[ItemT]):
@@ -35,11 +31,13 @@ class AsyncIteration(Progress[ItemT]):
         give: Give[ItemT],
         fetch: Callable[[Query], Coroutine[Any, Any, Page[Any]]],
         prefetch: int,
+        running: set[asyncio.Task[Page[Any]]],
     ) -> None:
         self._ahead: asyncio.Task[Page[Any]] | None = None
         super().__init__(walk, give)
         self._fetch = fetch
         self._prefetch = prefetch
+        self._running = running
 
     def __aiter__(self) -> Self:
         return self
@@ -61,8 +59,9 @@ class AsyncIteration(Progress[ItemT]):
             query = self._upcoming() if self._prefetch else None
             if query is not None:
                 self._ahead = asyncio.create_task(self._fetch(query))
-                _ahead_tasks.add(self._ahead)
-                self._ahead.add_done_callback(_ended)
+                self._running.add(self._ahead)
+                self._ahead.add_done_callback(_looked_at)
+                self._ahead.add_done_callback(self._running.discard)
             for item in self._items:
                 return item
         raise StopAsyncIteration
@@ -85,17 +84,24 @@ class AsyncIteration(Progress[ItemT]):
         self._finish()
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
+            if ahead.get_loop() is not asyncio.get_running_loop():
+                _cancel_from_elsewhere(ahead)
+                return
             ahead.cancel()
             await asyncio.wait([ahead])
 
     def __del__(self) -> None:
         # The garbage collector comes in any thread, and after the loop was closed.
         if self._ahead is not None:
-            with contextlib.suppress(RuntimeError):
-                self._ahead.get_loop().call_soon_threadsafe(self._ahead.cancel)
+            _cancel_from_elsewhere(self._ahead)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+
+def _cancel_from_elsewhere(task: asyncio.Task[Page[Any]]) -> None:
+    with contextlib.suppress(RuntimeError):  # Its loop has been closed.
+        task.get_loop().call_soon_threadsafe(task.cancel)

@@ -64,6 +64,7 @@ class _Ahead:
         self._halt = Halt()
         self._page: Page[Any] | None = None
         self._error: BaseException | None = None
+        self._done = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(fetch, query), name="klaviyo-variant-jobs ahead", daemon=True
         )
@@ -74,9 +75,13 @@ class _Ahead:
             self._page = fetch(query, self._halt)
         except BaseException as error:
             self._error = error
+        finally:
+            self._done.set()
 
     def wait(self) -> None:
-        self._thread.join()
+        # Not `join`: when that is interrupted, Python before 3.13 takes the thread for ended.
+        if self._thread.is_alive():
+            self._done.wait()
 
     def result(self) -> Page[Any] | None:
         """The page; None when the thread has vanished, as it does in a forked process."""
@@ -89,6 +94,7 @@ class _Ahead:
 
     def close(self) -> None:
         self._halt.stop()
+        self.wait()
         self._thread.join()
 
 
