@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,15 @@ import pytest
 
 from cli.conftest import fail_on_page, ids, to_go_on
 from klaviyo_variant_jobs import NEWEST, REVISIONS
-from klaviyo_variant_jobs.sandbox import Fault, Sandbox, SandboxJob
+from klaviyo_variant_jobs.revisions import stable_until
+from klaviyo_variant_jobs.sandbox import (
+    Fault,
+    Request,
+    Response,
+    Sandbox,
+    SandboxJob,
+    VirtualClock,
+)
 
 if TYPE_CHECKING:
     from cli.conftest import CommandLine
@@ -133,7 +142,7 @@ def test_the_key_comes_from_a_file_or_from_standard_input(cli: CommandLine, tmp_
         (["--fields", "colour"], "completed_count"),
         (["--fields", ","], "name at least one"),
         (["--status", ""], "name at least one"),
-        (["--revision", "2020-01-01"], "2026-07-15"),
+        (["--revision", "2020-01-01"], DATES[-1]),
         (["--revision", ""], "does not know revision ''"),
         (["--resume", "kvj1.nonsense"], "not a checkpoint"),
         (["--since", "when it rained"], "is no date"),
@@ -325,10 +334,13 @@ def test_control_characters_in_an_error_of_the_api_do_not_either(cli: CommandLin
 
 
 def test_what_the_library_warns_of_is_told_on_stderr(cli: CommandLine) -> None:
-    result = cli("list", "--revision", DATES[0], "--output", "ndjson")
+    deprecated = datetime.combine(stable_until(DATES[-1]), time(), UTC)
+    cli.clock = VirtualClock(start=deprecated)
+    cli.sandbox = Sandbox(jobs=2, clock=cli.clock)
+    result = cli("list", "--output", "ndjson")
     assert result.exit_code == 0
     assert "warning: " in result.stderr
-    assert DATES[0] in result.stderr
+    assert DATES[-1] in result.stderr
 
 
 def test_an_odd_page_is_listed_all_the_same(cli: CommandLine) -> None:

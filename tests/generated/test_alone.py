@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
@@ -12,10 +14,12 @@ import pytest
 
 from klaviyo_variant_jobs_api.client import Client
 from klaviyo_variant_jobs_api.errors import UnexpectedStatus
-from klaviyo_variant_jobs_api.r2022_10_17.api.catalogs import get_create_variants_jobs as old
-from klaviyo_variant_jobs_api.r2026_07_15.api.catalogs import get_create_variants_jobs as new
-from klaviyo_variant_jobs_api.r2026_07_15.models import JobField
+from klaviyo_variant_jobs_api.registry import NEWEST, REVISIONS, Revision
 
+if TYPE_CHECKING:
+    from klaviyo_variant_jobs_api.registry import AnyJob
+
+new = import_module(f"{NEWEST.package}.api.catalogs.get_create_variants_jobs")
 KEY = "Klaviyo-API-Key pk_very_secret"
 
 
@@ -43,7 +47,10 @@ def test_a_page_can_be_awaited() -> None:
     assert asyncio.run(ids()) == ["01M"]
 
 
-def test_the_request_is_the_documented_one() -> None:
+@pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.date)
+def test_the_request_is_the_documented_one(revision: Revision[AnyJob]) -> None:
+    endpoint = import_module(f"{revision.package}.api.catalogs.get_create_variants_jobs")
+    known = import_module(f"{revision.package}.models").JobField
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -51,15 +58,17 @@ def test_the_request_is_the_documented_one() -> None:
         return page(request)
 
     with client(answer) as one:
-        new.sync_detailed(client=one, fields=[JobField.ID, JobField.STATUS], page_cursor="a=b&c")
-        old.sync_detailed(client=one, fields=["job_id"])
-    assert [request.headers["revision"] for request in sent] == ["2026-07-15", "2022-10-17"]
-    assert {request.headers["authorization"] for request in sent} == {KEY}
-    assert dict(sent[0].url.params) == {
-        "fields[catalog-variant-bulk-create-job]": "id,status",
+        endpoint.sync_detailed(
+            client=one, fields=[known.STATUS, "created_at"], page_cursor="a=b&c"
+        )
+    (request,) = sent
+    assert request.headers["revision"] == revision.date
+    assert request.headers["authorization"] == KEY
+    assert request.url.path == revision.path
+    assert dict(request.url.params) == {
+        "fields[catalog-variant-bulk-create-job]": "status,created_at",
         "page[cursor]": "a=b&c",
     }
-    assert sent[1].url.path == "/api/catalog-variant-bulk-create-jobs/"
 
 
 @pytest.mark.parametrize("status", [204, 302, 403, 429, 520])

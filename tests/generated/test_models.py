@@ -6,20 +6,26 @@ import copy
 import json
 import pickle
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
 import pytest
 
-from klaviyo_variant_jobs_api.r2022_10_17 import models as old
-from klaviyo_variant_jobs_api.r2026_07_15 import models as new
-from klaviyo_variant_jobs_api.registry import REVISIONS, Revision
+from klaviyo_variant_jobs_api.registry import NEWEST, REVISIONS, Revision
 
 if TYPE_CHECKING:
     from klaviyo_variant_jobs_api.registry import AnyJob
 
-all_revisions = pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.date)
+new = import_module(f"{NEWEST.package}.models")
+
+
+def some_revisions(*revisions: Revision[AnyJob]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("revision", revisions, ids=lambda revision: revision.date)
+
+
+all_revisions = some_revisions(*REVISIONS)
 
 FULL: dict[str, Any] = {
     "data": [
@@ -59,8 +65,8 @@ FULL: dict[str, Any] = {
 }
 
 
-def decoded(document: Any, page: type[new.JobPage] = new.JobPage) -> new.JobPage:
-    return msgspec.json.decode(json.dumps(document), type=page)
+def decoded(document: Any) -> Any:
+    return msgspec.json.decode(json.dumps(document), type=new.JobPage)
 
 
 def emptied(value: Any) -> Any:
@@ -100,17 +106,20 @@ def test_a_timestamp_without_offset_is_left_to_a_slower_path() -> None:
         decoded({"data": [{"attributes": {"created_at": "2022-11-08T00:00:00"}}]})
 
 
-def test_before_2023_12_15_the_id_is_an_attribute() -> None:
+@some_revisions(*(revision for revision in REVISIONS if revision.date < "2023-12-15"))
+def test_before_2023_12_15_the_id_is_an_attribute(revision: Revision[AnyJob]) -> None:
     body = b'{"data": [{"attributes": {"job_id": "01M"}}]}'
-    job = msgspec.json.decode(body, type=old.JobPage).data[0]
+    job: Any = msgspec.json.decode(body, type=revision.load().page_model).data[0]
     assert job.attributes.job_id == "01M"
     assert not hasattr(job, "id")
 
 
-def test_included_variants_of_2022_are_decoded() -> None:
+@some_revisions(*(revision for revision in REVISIONS if revision.date < "2023-01-01"))
+def test_included_variants_of_2022_are_decoded(revision: Revision[AnyJob]) -> None:
     variant = {"type": "catalog-variant", "attributes": {"price": 9, "custom_metadata": {"a": [1]}}}
     body = json.dumps({"data": [], "included": [variant]})
-    included = msgspec.json.decode(body, type=old.JobPage).included
+    page: Any = msgspec.json.decode(body, type=revision.load().page_model)
+    included = page.included
     assert included is not None
     assert included[0].attributes.price == 9
     assert included[0].attributes.custom_metadata == {"a": [1]}
@@ -132,7 +141,7 @@ def test_null_in_every_leaf_is_none_everywhere() -> None:
     assert page.links == new.PageLinks()
 
 
-def empty_error() -> new.JobError:
+def empty_error() -> Any:
     return new.JobError(source=new.JobErrorSource(), meta={"external_id": None})
 
 

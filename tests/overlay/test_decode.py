@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from klaviyo_variant_jobs import REVISIONS, InvalidResponseError, Revision
 from klaviyo_variant_jobs.decode import Decoded, PageDecoder
-from klaviyo_variant_jobs.revisions import find, job_id
+from klaviyo_variant_jobs.revisions import job_id
 
-NEWEST = PageDecoder(find("2026-07-15").load().page_model)
-STRICT = PageDecoder(find("2026-07-15").load().page_model, strict=True)
-OLD = PageDecoder(find("2022-10-17").load().page_model)
+DECODERS = [PageDecoder(revision.load().page_model) for revision in REVISIONS]
+NEWEST = DECODERS[-1]
+STRICT = PageDecoder(REVISIONS[-1].load().page_model, strict=True)
 
 
 def decoded(document: object, decoder: PageDecoder = NEWEST) -> Decoded:
@@ -170,7 +170,7 @@ def test_a_missing_object_of_an_odd_job_is_an_empty_one() -> None:
     assert anomalies == ("data[0].id",)
 
 
-@pytest.mark.parametrize("decoder", [NEWEST, OLD, STRICT])
+@pytest.mark.parametrize("decoder", [*DECODERS, STRICT])
 @pytest.mark.parametrize("text", ["2022-10-17T08:15:30", "2022-10-17T08:15:30.25"])
 def test_a_time_without_an_offset_means_utc_and_is_no_anomaly(
     decoder: PageDecoder, text: str

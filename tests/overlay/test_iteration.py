@@ -216,7 +216,7 @@ async def test_a_page_is_passed_once_it_was_given_out(wire: Wire) -> None:
     api = FakeAPI(jobs(5))
     client = wire.client(api)
     iteration = client.iter_pages()
-    assert iteration.checkpoint == Checkpoint(revision="2026-07-15")
+    assert iteration.checkpoint == Checkpoint(revision=REVISIONS[-1].date)
     await wire.next(iteration)
     assert iteration.checkpoint.cursor == "at:3"
     await wire.next(iteration)
@@ -296,7 +296,7 @@ async def test_an_error_on_the_first_page_carries_the_start(wire: Wire) -> None:
     api = FakeAPI(jobs(2))
     api.script.append(error(401))
     raised = await wire.error(KlaviyoError, wire.client(api).iter_jobs(status="queued"))
-    assert raised.checkpoint == Checkpoint(revision="2026-07-15", status=("queued",))
+    assert raised.checkpoint == Checkpoint(revision=REVISIONS[-1].date, status=("queued",))
 
 
 async def test_outside_an_iteration_an_error_has_no_checkpoint(wire: Wire) -> None:

@@ -12,7 +12,19 @@ import pytest
 
 from conftest import Wire
 from fake_api import FakeAPI, reply
-from klaviyo_variant_jobs import InvalidResponseError, PaginationError, job_id
+from klaviyo_variant_jobs import (
+    REVISIONS,
+    InvalidResponseError,
+    PaginationError,
+    Revision,
+    job_id,
+)
+
+pytestmark = pytest.mark.parametrize(
+    "revision",
+    [revision for revision in REVISIONS if revision.id_in_attributes],
+    ids=lambda revision: revision.date,
+)
 
 ODD = {"value": "<Error: Too many levels of nesting to fake this schema>"}
 MEMBERS = ("id", "code", "title", "detail", "source")
@@ -76,14 +88,16 @@ SAMPLE = json.dumps(
 ).encode()
 
 
-def documented(wire: Wire, **options: Any) -> Any:
+def documented(wire: Wire, revision: Revision[Any], **options: Any) -> Any:
     api = FakeAPI()
     api.script.append(reply(200, SAMPLE))
-    return wire.client(api, revision="2022-10-17", **options)
+    return wire.client(api, revision=revision, **options)
 
 
-async def test_the_sample_parses_with_everything_it_holds(wire: Wire) -> None:
-    page = await wire.of(documented(wire).get_page())
+async def test_the_sample_parses_with_everything_it_holds(
+    wire: Wire, revision: Revision[Any]
+) -> None:
+    page = await wire.of(documented(wire, revision).get_page())
     first, second = page.jobs
     assert (job_id(first), job_id(second)) == ("in culpa est", "minim pariatur sed do")
     assert (first.attributes.status, second.attributes.status) == ("complete", "queued")
@@ -105,10 +119,10 @@ async def test_the_sample_parses_with_everything_it_holds(wire: Wire) -> None:
 
 
 async def test_every_odd_value_of_the_sample_is_told_and_nothing_else(
-    wire: Wire, caplog: pytest.LogCaptureFixture
+    wire: Wire, revision: Revision[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "klaviyo_variant_jobs"):
-        page = await wire.of(documented(wire).get_page())
+        page = await wire.of(documented(wire, revision).get_page())
     odd_source = "source.value" if page.anomalies[4].endswith("value") else "source"
     told = set(page.anomalies)
     for entry in range(2):
@@ -124,8 +138,10 @@ async def test_every_odd_value_of_the_sample_is_told_and_nothing_else(
     assert len(warnings) == 1
 
 
-async def test_iterating_the_sample_stops_at_its_nonsense_next_link(wire: Wire) -> None:
-    iteration = documented(wire).iter_jobs()
+async def test_iterating_the_sample_stops_at_its_nonsense_next_link(
+    wire: Wire, revision: Revision[Any]
+) -> None:
+    iteration = documented(wire, revision).iter_jobs()
     given = await wire.take(iteration, 2)
     assert [job_id(entry) for entry in given] == ["in culpa est", "minim pariatur sed do"]
     error = await wire.error(PaginationError, iteration)
@@ -134,7 +150,7 @@ async def test_iterating_the_sample_stops_at_its_nonsense_next_link(wire: Wire) 
     assert error.checkpoint.last_job_id == "minim pariatur sed do"
 
 
-async def test_strictly_the_sample_is_refused(wire: Wire) -> None:
-    client = documented(wire, strict=True)
+async def test_strictly_the_sample_is_refused(wire: Wire, revision: Revision[Any]) -> None:
+    client = documented(wire, revision, strict=True)
     error = await wire.error(InvalidResponseError, client.get_page)
     assert "data[0].attributes.errors[0].id" in str(error)

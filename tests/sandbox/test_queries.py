@@ -91,10 +91,12 @@ def test_a_field_that_is_none_is_refused(
     assert response.header("content-type") == revision.media_type
 
 
-def test_a_field_of_another_revision_is_refused(sandbox: Sandbox, ask: Ask) -> None:
-    first, newest = registry.REVISIONS[0], registry.NEWEST
-    assert ask(sandbox, {FIELDS: "job_id"}, revision=first).status == 200
-    assert ask(sandbox, {FIELDS: "job_id"}, revision=newest).status == 400
+def test_the_identifier_is_a_field_under_the_name_that_the_revision_has_for_it(
+    revision: Revision, sandbox: Sandbox, ask: Ask
+) -> None:
+    names = ("job_id", "id") if revision.id_in_attributes else ("id", "job_id")
+    statuses = [ask(sandbox, {FIELDS: name}, revision=revision).status for name in names]
+    assert statuses == [200, 400]
 
 
 def test_there_is_no_page_size(

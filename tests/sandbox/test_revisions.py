@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import types
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import attrs
 import pytest
 
 from klaviyo_variant_jobs.sandbox import Request, Response, Sandbox, VirtualClock
+from klaviyo_variant_jobs.sandbox.lifecycle import PUBLISHED
 from klaviyo_variant_jobs_api import registry
 
 Ask = Callable[..., Response]
@@ -75,9 +77,12 @@ def test_a_revision_that_does_not_exist_is_not_found(date: str, sandbox: Sandbox
 
 
 def test_a_published_revision_is_not_found_before_its_day(ask: Ask) -> None:
-    for day, status in ((14, 404), (15, 200)):
-        clock = VirtualClock(start=datetime(2026, 10, day, tzinfo=UTC))
-        assert ask(Sandbox(jobs=1, clock=clock), date="2026-10-15").status == status
+    kept = {revision.date for revision in registry.REVISIONS}
+    date = [date for date in PUBLISHED if date not in kept][-1]
+    day = datetime.fromisoformat(date).replace(tzinfo=UTC)
+    for start, status in ((day - timedelta(seconds=1), 404), (day, 200)):
+        sandbox = Sandbox(jobs=1, clock=VirtualClock(start=start))
+        assert ask(sandbox, date=date).status == status
 
 
 def test_a_kept_revision_is_served_even_when_the_clock_is_behind(
@@ -90,7 +95,8 @@ def test_a_kept_revision_is_served_even_when_the_clock_is_behind(
 def test_the_newest_revisions_are_served_by_an_equal_one_before_them(
     clock: VirtualClock, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "REVISIONS", (registry.R2022_10_17, registry.R2026_07_15))
+    kept = [attrs.evolve(registry.NEWEST, date=date) for date in ("2022-10-17", "2026-07-15")]
+    monkeypatch.setattr(registry, "REVISIONS", tuple(kept))
     response = ask(Sandbox(jobs=1, clock=clock), date="2026-10-15")
     assert response.status == 200
     assert response.header("x-klaviyo-api-revision") == "2026-07-15"
@@ -115,10 +121,14 @@ def test_a_retired_revision_is_gone_for_who_opts_out(
     assert set(data(response)) == {"message"}
 
 
-def test_a_retired_revision_falls_forward_to_the_oldest_live_one_for_who_does_not(
-    clock: VirtualClock, ask: Ask, data: Data
+@pytest.mark.parametrize(
+    ("first", "second"),
+    list(itertools.pairwise(registry.REVISIONS)),
+    ids=lambda revision: revision.date,
+)
+def test_a_retired_revision_falls_forward_to_the_next_live_one_for_who_does_not(
+    first: Revision, second: Revision, clock: VirtualClock, ask: Ask, data: Data
 ) -> None:
-    first, second = registry.REVISIONS[:2]
     sandbox = Sandbox(jobs=1, clock=clock, retired=[first.date])
     response = ask(sandbox, revision=first, opt_out=False)
     assert response.status == 200

@@ -16,6 +16,9 @@ from tooling.fragment import FragmentError, fragments
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path("generated") / codegen.PACKAGE
+KEPT = fragments(ROOT / "spec")
+NEWEST = KEPT[-1]
+LATER = "2099-01-15"
 
 
 @pytest.fixture
@@ -24,6 +27,10 @@ def project(tmp_path: Path) -> Path:
     for folder in ("spec", "generated"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
+
+
+def newest_of(project: Path) -> Path:
+    return project / "spec" / NEWEST.file.name
 
 
 def check(project: Path) -> list[str]:
@@ -46,16 +53,17 @@ def test_the_committed_tree_is_what_spec_makes() -> None:
 
 def test_a_hand_edit_a_stale_file_and_a_missing_file_are_named_and_mended(project: Path) -> None:
     edit(project / PACKAGE / "errors.py", "begins", "starts")
-    (project / PACKAGE / "r2022_10_17" / "extra").mkdir()
-    (project / PACKAGE / "r2022_10_17" / "extra" / "old.py").touch()
+    extra = PACKAGE / KEPT[0].package / "extra"
+    (project / extra).mkdir()
+    (project / extra / "old.py").touch()
     (project / PACKAGE / "py.typed").unlink()
     assert check(project) == [
         f"{PACKAGE}/errors.py differs from what spec/ makes",
         f"{PACKAGE}/py.typed is missing",
-        f"{PACKAGE}/r2022_10_17/extra/old.py is stale: nothing in spec/ makes it",
+        f"{extra}/old.py is stale: nothing in spec/ makes it",
     ]
     assert len(generate(project)) == 3
-    assert not (project / PACKAGE / "r2022_10_17" / "extra").exists()
+    assert not (project / extra).exists()
     assert check(project) == []
 
 
@@ -69,8 +77,8 @@ def test_a_changed_template_is_told_by_the_tree_and_by_the_lock(project: Path) -
 
 
 def test_a_changed_comment_in_a_fragment_is_told_by_the_lock_alone(project: Path) -> None:
-    edit(project / "spec/2026-07-15.yaml", "# Tolerant", "# Lenient")
-    assert check(project) == ["spec/lock.json is out of date: fragments 2026-07-15.yaml"]
+    edit(newest_of(project), "# Tolerant", "# Lenient")
+    assert check(project) == [f"spec/lock.json is out of date: fragments {NEWEST.file.name}"]
     assert generate(project) == []
     assert check(project) == []
 
@@ -98,10 +106,14 @@ def test_another_formatter_than_the_recorded_one_is_told(project: Path) -> None:
     assert check(project) == [told]
 
 
+def add_later_fragment(project: Path) -> Path:
+    later = Path(shutil.copy(newest_of(project), project / "spec" / f"{LATER}.yaml"))
+    edit(later, NEWEST.date, LATER)
+    return later
+
+
 def test_a_new_fragment_needs_no_other_edit(project: Path) -> None:
-    shutil.copy(project / "spec/2026-07-15.yaml", project / "spec/2027-01-15.yaml")
-    edit(project / "spec/2027-01-15.yaml", "2026-07-15", "2027-01-15")
-    edit(project / "spec/2027-01-15.yaml", "burst: 75/s", "burst: 8/s")
+    edit(add_later_fragment(project), f"burst: {NEWEST.burst}/s", "burst: 8/s")
     generate(project)
     code = (
         "from klaviyo_variant_jobs_api import registry\n"
@@ -118,7 +130,7 @@ def test_a_new_fragment_needs_no_other_edit(project: Path) -> None:
     )
     dates = [one.date for one in fragments(project / "spec")]
     assert done.stdout.strip() == (
-        f"{dates} typing.Literal['2027-01-15'] 8 klaviyo_variant_jobs_api.r2027_01_15.models.job"
+        f"{dates} typing.Literal['{LATER}'] 8 klaviyo_variant_jobs_api.r2099_01_15.models.job"
     )
 
 
@@ -135,7 +147,7 @@ NEW_PROPERTIES = """
 
 
 def test_properties_of_other_kinds_decode_as_tolerantly_as_those_we_know(project: Path) -> None:
-    edit(project / "spec/2026-07-15.yaml", "\n        created_at:\n", NEW_PROPERTIES)
+    edit(newest_of(project), "\n        created_at:\n", NEW_PROPERTIES)
     generate(project)
     body = (
         '{"data": [{"attributes": {"priority": "urgent", "kinds": ["z"], "field": 1, "uid": "u",'
@@ -158,9 +170,12 @@ def test_properties_of_other_kinds_decode_as_tolerantly_as_those_we_know(project
 
 
 def test_a_fragment_that_is_gone_takes_its_package_along(project: Path) -> None:
-    (project / "spec/2022-10-17.yaml").unlink()
+    later = add_later_fragment(project)
     generate(project)
-    assert not (project / PACKAGE / "r2022_10_17").exists()
+    assert (project / PACKAGE / "r2099_01_15").exists()
+    later.unlink()
+    generate(project)
+    assert not (project / PACKAGE / "r2099_01_15").exists()
     assert check(project) == []
 
 
@@ -195,11 +210,11 @@ def test_the_tree_does_not_depend_on_the_hash_seed() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('version: "2026-07-15"', 'version: "2026-07-16"', "file name and version must agree"),
+        (f'version: "{NEWEST.date}"', f'version: "{LATER}"', "file name and version must agree"),
         ("operationId: get_create", "operationId: get_bulk", "operationId must be"),
-        ("burst: 75/s", "burst: 75/m", "'75/m'; expected a form like 75/s"),
+        (f"burst: {NEWEST.burst}/s", "burst: 75/m", "'75/m'; expected a form like 75/s"),
         ("x-klaviyo-ratelimit", "x-klaviyo-limits", "lacks 'x-klaviyo-ratelimit'"),
-        ("        next_steps:", "        next-steps:", "AgentHints.next-steps cannot be a Python"),
+        ("        total_count:", "        total-count:", "JobAttributes.total-count cannot be"),
         ("openapi: 3.1.0", "openapi: [3.1.0", "is no YAML"),
         ("openapi: 3.1.0", "- 3\n---", "is no YAML"),
     ],
@@ -207,14 +222,14 @@ def test_the_tree_does_not_depend_on_the_hash_seed() -> None:
 def test_a_fragment_the_registry_cannot_be_made_from_is_refused(
     project: Path, old: str, new: str, told: str
 ) -> None:
-    edit(project / "spec/2026-07-15.yaml", old, new)
-    with pytest.raises(FragmentError, match=r"2026-07-15\.yaml") as caught:
+    edit(newest_of(project), old, new)
+    with pytest.raises(FragmentError, match=NEWEST.file.name) as caught:
         check(project)
     assert told in str(caught.value)
 
 
 def test_a_list_is_no_fragment(project: Path) -> None:
-    (project / "spec/2026-07-15.yaml").write_text("- 1\n", encoding="utf-8")
+    newest_of(project).write_text("- 1\n", encoding="utf-8")
     with pytest.raises(FragmentError, match="is no mapping"):
         check(project)
 
@@ -225,9 +240,9 @@ def test_a_folder_without_fragments_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_complaint_of_the_generator_fails_and_writes_nothing(project: Path) -> None:
-    edit(project / "spec/2026-07-15.yaml", "schemas/JobLinks", "schemas/Gone")
+    edit(newest_of(project), "schemas/JobLinks", "schemas/Gone")
     before = lock.make(project / "spec", {})
-    with pytest.raises(GenerationError, match=r"2026-07-15\.yaml"):
+    with pytest.raises(GenerationError, match=NEWEST.file.name):
         generate(project)
     assert lock.make(project / "spec", {}) == before
     assert not codegen.check(ROOT / "spec", project / "generated")
@@ -260,7 +275,7 @@ def test_the_command_answers_with_its_exit_code(
     assert codegen.main(project, []) == 0
     assert f"wrote {PACKAGE}/types.py" in capsys.readouterr().out
 
-    edit(project / "spec/2026-07-15.yaml", "burst: 75/s", "burst: many")
+    edit(newest_of(project), f"burst: {NEWEST.burst}/s", "burst: many")
     assert codegen.main(project, []) == 1
     assert "nothing was written" in capsys.readouterr().err
 
