@@ -19,13 +19,12 @@ import urllib.parse
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
-from tooling.bench._pages import PATH
+from tooling.bench._pages import PATH, REVISION
 
 Reader = Callable[[str], int]
 """Reads the list at a base URL, and returns how many jobs it had."""
 
 KEY = "pk_0123456789abcdef0123456789abcdef01"
-REVISION = "2026-07-15"
 _HEADERS = {
     "accept": "application/vnd.api+json",
     "accept-encoding": "gzip",

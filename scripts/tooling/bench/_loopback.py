@@ -8,7 +8,7 @@ import time
 
 import attrs
 
-from klaviyo_variant_jobs import AsyncClient, Client
+from klaviyo_variant_jobs import NEWEST, AsyncClient, Client
 from klaviyo_variant_jobs.rate_limits import RateLimiter
 from klaviyo_variant_jobs.sandbox import Sandbox
 from klaviyo_variant_jobs.sandbox.windows import Window
@@ -39,7 +39,7 @@ def threads_and_tasks(
     with sandbox.serve() as server, concurrent.futures.ThreadPoolExecutor(threads) as pool:
         key, url = "pk_bench", server.base_url
         started = time.monotonic()
-        with Client(key, revision="2026-07-15", base_url=url, rate_limiter=limiter) as client:
+        with Client(key, revision=NEWEST, base_url=url, rate_limiter=limiter) as client:
 
             def work() -> None:
                 for _ in range(each):
@@ -59,7 +59,7 @@ def threads_and_tasks(
 
 
 async def _run_tasks(key: str, url: str, limiter: RateLimiter, tasks: int, each: int) -> None:
-    client = AsyncClient(key, revision="2026-07-15", base_url=url, rate_limiter=limiter)
+    client = AsyncClient(key, revision=NEWEST, base_url=url, rate_limiter=limiter)
 
     async def work() -> None:
         for _ in range(each):

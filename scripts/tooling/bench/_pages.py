@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import random
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -12,6 +13,8 @@ import msgspec
 
 JOBS_PER_PAGE = 100
 PATH = "/api/catalog-variant-bulk-create-jobs"
+# The newest. Read from spec/, since this is also loaded where our packages are not installed.
+REVISION = max((Path(__file__).parents[3] / "spec").glob("*.yaml")).stem
 
 _NEWEST_JOB_AT = dt.datetime(2026, 11, 2, 9, tzinfo=dt.UTC)
 _VARIANTS_PER_JOB = {"small": 3, "large": 100, "odd": 3}
@@ -83,7 +86,7 @@ def _head(length: int, *, gzipped: bool) -> bytes:
         "ratelimit-remaining: 999998",
         "ratelimit-reset: 0",
         "x-klaviyo-req-id: 5f1e2d3c-4b5a-4678-9abc-def012345678",
-        "x-klaviyo-api-revision: 2026-07-15",
+        f"x-klaviyo-api-revision: {REVISION}",
     ]
     return "\r\n".join([*lines, "", ""]).encode()
 

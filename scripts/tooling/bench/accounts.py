@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 
 from klaviyo_variant_jobs import AsyncClient, RateLimiter
-from tooling.bench._contestants import KEY, REVISION, counted_async
+from tooling.bench._contestants import KEY, counted_async
 from tooling.bench._figures import Figure, show
-from tooling.bench._pages import Listing
+from tooling.bench._pages import REVISION, Listing
 from tooling.bench._server import page_server
 
 

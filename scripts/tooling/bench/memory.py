@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tooling.bench._contestants import KEY, REVISION, counted
+from tooling.bench._contestants import KEY, counted
 from tooling.bench._figures import Figure, show
-from tooling.bench._pages import JOBS_PER_PAGE, Listing
+from tooling.bench._pages import JOBS_PER_PAGE, REVISION, Listing
 from tooling.bench._peers import environment
 from tooling.bench._server import page_server
 

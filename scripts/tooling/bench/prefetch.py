@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 
 from klaviyo_variant_jobs import AsyncClient, Client, RateLimiter
-from tooling.bench._contestants import KEY, REVISION
+from tooling.bench._contestants import KEY
 from tooling.bench._figures import Figure, show
-from tooling.bench._pages import Listing
+from tooling.bench._pages import REVISION, Listing
 from tooling.bench._server import page_server
 
 

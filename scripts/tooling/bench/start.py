@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from tooling.bench._contestants import KEY, REVISION
+from tooling.bench._contestants import KEY
 from tooling.bench._figures import Figure, show
-from tooling.bench._pages import Listing
+from tooling.bench._pages import REVISION, Listing
 from tooling.bench._peers import environment, peers_python
 from tooling.bench._server import page_server
 
