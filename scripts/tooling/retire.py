@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,27 +12,42 @@ from tooling import changes, codegen
 from tooling.bump import FAILURES, BumpError, kept_revisions
 from tooling.tree import all_or_nothing
 
+# Where examples stand that pin a revision.
+_EXAMPLES = ("README.md", "overlay")
+
 
 def retire(root: Path, revision: str) -> list[str]:
     """Remove `revision` from the project at `root`.
+
+    Examples that pin it pin the newest one instead.
 
     Returns:
         The revisions that are left, oldest first.
     Raises:
         one of bump.FAILURES: nothing was changed.
     """
-    kept = kept_revisions(root / "spec")
-    if revision not in kept:
-        raise BumpError(f"there is no revision {revision}; kept are {', '.join(kept)}")
-    left = [one for one in kept if one != revision]
-    if not left:
-        raise BumpError(f"{revision} is the only revision; bump to another one first")
-    with all_or_nothing(root) as copy:
+    left = _others(kept_revisions(root / "spec"), revision)
+    with all_or_nothing(root, also=_EXAMPLES) as copy:
         (copy / "spec" / f"{revision}.yaml").unlink()
         codegen.generate(copy / "spec", copy / "generated")
         _remove_cassettes(copy / "tests" / "cassettes", revision)
+        _pin_another(copy, revision, left[-1])
         _write_changelog(copy / "CHANGELOG.md", revision, left)
     return left
+
+
+def _others(kept: Sequence[str], revision: str) -> list[str]:
+    if revision not in kept:
+        raise BumpError(f"there is no revision {revision}; kept are {', '.join(kept)}")
+    others = [one for one in kept if one != revision]
+    if not others:
+        raise BumpError(f"{revision} is the only revision; bump to another one first")
+    if revision == kept[-1]:
+        raise BumpError(
+            f"{revision} is the newest revision, which services that pin none are moved to; "
+            f"without it they would fall back to {others[-1]}. Bump to a newer one first"
+        )
+    return others
 
 
 def _remove_cassettes(folder: Path, revision: str) -> None:
@@ -40,6 +56,25 @@ def _remove_cassettes(folder: Path, revision: str) -> None:
             shutil.rmtree(found)
         else:
             found.unlink(missing_ok=True)
+
+
+def _pin_another(copy: Path, revision: str, newest: str) -> None:
+    readme = copy / "README.md"
+    for file in (readme, *(copy / "overlay").rglob("*.py")):
+        if not file.exists():
+            continue
+        text = file.read_text(encoding="utf-8")
+        pinned = text.replace(f'revision="{revision}"', f'revision="{newest}"')
+        if file == readme:
+            pinned = _without_remark(pinned, revision)
+        if pinned != text:
+            file.write_text(pinned, encoding="utf-8")
+
+
+def _without_remark(text: str, revision: str) -> str:
+    """The text less the paragraph that is about this revision alone."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(one for one in paragraphs if not one.startswith(f"> **Revision {revision} "))
 
 
 def _write_changelog(file: Path, revision: str, left: Sequence[str]) -> None:
@@ -53,16 +88,20 @@ def _write_changelog(file: Path, revision: str, left: Sequence[str]) -> None:
 
 def main(root: Path, arguments: Sequence[str]) -> int:
     """0 done, 1 failed, 2 usage, 130 interrupted."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: scripts/retire REVISION", file=sys.stderr)
-        return 0 if arguments == ["--help"] else 2
+    parser = argparse.ArgumentParser(
+        prog="scripts/retire",
+        description="Remove a revision of the API, and all that was made from it.",
+        epilog="Exit codes: 0 done; others: failed, and the tree is as it was.",
+    )
+    parser.add_argument("revision", metavar="REVISION", help="a kept one that is not the newest")
+    revision = parser.parse_args(arguments).revision
     try:
-        left = retire(root, arguments[0])
+        left = retire(root, revision)
     except FAILURES as error:
         print(f"retire: {error}\nThe tree is as it was.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("retire: interrupted. The tree is as it was.", file=sys.stderr)
         return 130
-    print(f"{arguments[0]} is gone; left: {', '.join(left)}")
+    print(f"{revision} is gone; left: {', '.join(left)}")
     return 0

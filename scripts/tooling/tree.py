@@ -8,15 +8,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
 
 # What bump and retire write.
 WRITTEN = ("spec", "generated", "tests/cassettes", "CHANGELOG.md")
-_COPIED = (*WRITTEN, "overlay", "scripts", "pyproject.toml")
-_NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache")
+# What they need besides.
+_READ = ("overlay", "scripts", "pyproject.toml")
+_PASSED_OVER = ("__pycache__", ".*_cache")
 
 
 class TreeError(Exception):
@@ -24,29 +26,32 @@ class TreeError(Exception):
 
 
 @contextmanager
-def all_or_nothing(root: Path) -> Iterator[Path]:
+def all_or_nothing(root: Path, *, also: Sequence[str] = ()) -> Iterator[Path]:
     """A copy of the repository to work in; what changed in it moves into place at the end.
 
     Until then nothing at `root` is touched, so an exception, Ctrl-C or SIGTERM leaves it as it was.
 
+    Args:
+        also: files and folders that may be written besides those in WRITTEN.
     Raises:
         TreeError: there are uncommitted changes in the places that would be written.
     """
-    _refuse_dirt(root)
+    written = (*WRITTEN, *also)
+    _refuse_dirt(root, written)
     with _termination_raises(), tempfile.TemporaryDirectory(prefix="revision-") as scratch:
         copy = Path(scratch) / "repository"
-        for name in _COPIED:
+        for name in {*written, *_READ}:
             _copy(root / name, copy / name)
         if (root / ".venv").exists():
             (copy / ".venv").symlink_to((root / ".venv").resolve(), target_is_directory=True)
         yield copy
-        _install(copy, root, Path(scratch) / "before")
+        _install(copy, root, Path(scratch) / "before", written)
 
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=_NOT_COPIED)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_PASSED_OVER))
     elif source.exists():
         shutil.copy2(source, target)
 
@@ -63,8 +68,8 @@ def _termination_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _install(copy: Path, root: Path, before: Path) -> None:
-    old, new = _files(root), _files(copy)
+def _install(copy: Path, root: Path, before: Path, written: Sequence[str]) -> None:
+    old, new = _files(root, written), _files(copy, written)
     changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     for name in changed:
         if name in old:
@@ -109,14 +114,18 @@ def _interrupts_wait() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _files(root: Path) -> dict[str, str]:
+def _files(root: Path, written: Sequence[str]) -> dict[str, str]:
     found = {}
-    for name in WRITTEN:
+    for name in written:
         top = root / name
         for file in [top] if top.is_file() else top.rglob("*"):
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and not _is_passed_over(file.relative_to(root)):
                 found[file.relative_to(root).as_posix()] = _digest(file)
     return found
+
+
+def _is_passed_over(file: Path) -> bool:
+    return any(fnmatch(part, pattern) for part in file.parts for pattern in _PASSED_OVER)
 
 
 def _digest(file: Path) -> str:
@@ -128,8 +137,8 @@ def _digest(file: Path) -> str:
 # along several revisions can be one commit. So it is remembered, in git's own folder.
 
 
-def _refuse_dirt(root: Path) -> None:
-    changed = _git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", *WRITTEN)
+def _refuse_dirt(root: Path, written: Sequence[str]) -> None:
+    changed = _git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", *written)
     if changed is None:
         return
     remembered = _remembered(root)
