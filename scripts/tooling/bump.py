@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve, frozen
 from openapi_spec_validator import validate
@@ -52,7 +53,13 @@ class Bump:
 
 
 def bump(
-    root: Path, new: str, old: str, *, upstream_old: str | None, upstream_new: str | None
+    root: Path,
+    new: str,
+    old: str,
+    *,
+    upstream_old: str | None,
+    upstream_new: str | None,
+    report: Path | None = None,
 ) -> Bump:
     """Add revision `new`, made from the fragment of `old`, to the project at `root`.
 
@@ -60,36 +67,67 @@ def bump(
         upstream_old: file or address of the owner's document of `old`; without it, what the
             fragment of `old` says less its deviations.
         upstream_new: the same for `new`; by default the one the owner publishes.
+        report: file for the rows as JSON.
     Raises:
         one of FAILURES: nothing was changed.
     """
-    spec = root / "spec"
-    _check_dates(spec, new, old)
-    source = spec / f"{old}.yaml"
-    kept = fragment.load(source)
+    if report:
+        _check_report(report)
+    _check_dates(root / "spec", new, old)
     document = upstream.load(upstream_new or upstream.published(new))
-    theirs = upstream.wire(document)
-    ours = upstream_side(kept)
-    before = upstream.wire(upstream.load(upstream_old)) if upstream_old else ours
-    questions = {**to_decide(ours, theirs), **to_decide(before, theirs)}
+    before = upstream.wire(upstream.load(upstream_old)) if upstream_old else None
+    found = _compared(root, new, old, before, upstream.wire(document))
+
+    def write_report() -> None:
+        if report:
+            report.write_text(changes.as_json(found.rows), encoding="utf-8")
+
+    with all_or_nothing(root, last=write_report) as copy:
+        _carry_over(copy, new, old, document, found.rows)
+    return found
+
+
+def _compared(root: Path, new: str, old: str, before: Wire | None, theirs: Wire) -> Bump:
+    """How the owner's documents differ; `before` is None where the fragment has to do for it."""
+    ours = upstream_side(fragment.load(root / "spec" / f"{old}.yaml"))
+    questions = {**to_decide(ours, theirs), **to_decide(before or ours, theirs)}
+    file = f"spec/{new}.yaml"
     rows = changes.report(
-        before, theirs, questions, fragment=f"spec/{new}.yaml", words=upstream_old is not None
+        before or ours, theirs, questions, fragment=file, words=before is not None
     )
-    if upstream_old:
+    if before:
         rows = (*rows, *_behind(ours, before, theirs))
         rows = tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
-    with all_or_nothing(root) as copy:
-        was = source.read_text(encoding="utf-8")
-        text = carry(was, old=old, new=new, upstream=document)
-        if text == was:
-            return Bump(rows, questions)
-        target = copy / "spec" / f"{new}.yaml"
-        target.write_text(text, encoding="utf-8")
-        check_fragment(target, document)
-        codegen.generate(copy / "spec", copy / "generated")
-        _write_changelog(copy / "CHANGELOG.md", rows, new, old)
-        _record(copy, new)
     return Bump(rows, questions)
+
+
+def _carry_over(
+    copy: Path, new: str, old: str, document: dict[str, Any], rows: Sequence[Row]
+) -> None:
+    """Make the new fragment and all that depends on it, in a copy of the repository."""
+    was = (copy / "spec" / f"{old}.yaml").read_text(encoding="utf-8")
+    text = carry(was, old=old, new=new, upstream=document)
+    if text == was:
+        return
+    target = copy / "spec" / f"{new}.yaml"
+    target.write_text(text, encoding="utf-8")
+    check_fragment(target, document)
+    codegen.generate(copy / "spec", copy / "generated")
+    _write_changelog(copy / "CHANGELOG.md", rows, new, old)
+    _record(copy, new)
+
+
+def _check_report(file: Path) -> None:
+    """See that it can be written, before anything is changed. What it holds stays as it is."""
+    existed = file.exists()
+    if existed and not (file.is_file() or file.is_dir()):
+        return  # Who reads from a pipe takes the end of this look for the end of the report.
+    try:
+        file.open("a", encoding="utf-8").close()
+        if not existed:
+            file.resolve().unlink()
+    except OSError as error:
+        raise BumpError(f"the report cannot be written to {file}: {error.strerror}") from error
 
 
 def _check_dates(spec: Path, new: str, old: str) -> None:
@@ -167,18 +205,14 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     """0 done, 3 done and something is left to decide, 1 failed, 2 usage, 130 interrupted."""
     options = _options(arguments)
     try:
-        # Before anything is changed: a report that cannot be written is no failure of the bump.
-        if options.report and not os.access(options.report.parent, os.W_OK):
-            raise BumpError(f"the report cannot be written to {options.report.parent}")
         done = bump(
             root,
             options.new,
             options.old,
             upstream_old=options.upstream_old,
             upstream_new=options.upstream_new,
+            report=options.report,
         )
-        if options.report:
-            options.report.write_text(changes.as_json(done.rows), encoding="utf-8")
     except FAILURES as error:
         print(f"bump: {error}\nThe tree is as it was.", file=sys.stderr)
         return 1

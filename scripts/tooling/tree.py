@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
@@ -26,26 +26,37 @@ class TreeError(Exception):
 
 
 @contextmanager
-def all_or_nothing(root: Path, *, also: Sequence[str] = ()) -> Iterator[Path]:
+def all_or_nothing(
+    root: Path, *, also: Sequence[str] = (), last: Callable[[], object] = lambda: None
+) -> Iterator[Path]:
     """A copy of the repository to work in; what changed in it moves into place at the end.
 
     Until then nothing at `root` is touched, so an exception, Ctrl-C or SIGTERM leaves it as it was.
+    From there on Ctrl-C and SIGTERM are ignored until all is done.
 
     Args:
         also: files and folders that may be written besides those in WRITTEN.
+        last: what is still to be done then. When it raises, all is moved back.
     Raises:
         TreeError: there are uncommitted changes in the places that would be written.
     """
     written = (*WRITTEN, *also)
     _refuse_dirt(root, written)
-    with _termination_raises(), tempfile.TemporaryDirectory(prefix="revision-") as scratch:
-        copy = Path(scratch) / "repository"
+    with _termination_raises(), ExitStack() as stack:
+        made = tempfile.TemporaryDirectory(prefix="revision-", ignore_cleanup_errors=True)
+        scratch = Path(stack.enter_context(made))
+        copy, before = scratch / "repository", scratch / "before"
         for name in {*written, *_READ}:
             _copy(root / name, copy / name)
         if (root / ".venv").exists():
             (copy / ".venv").symlink_to((root / ".venv").resolve(), target_is_directory=True)
         yield copy
-        _install(copy, root, Path(scratch) / "before", written)
+        changed = _changed(copy, root, before, written)
+        # Moving files takes milliseconds; half of them moved would be worse than waiting. Who
+        # interrupts the rest is told that nothing has changed, so nothing interrupts the rest.
+        with _interrupts_ignored():
+            _install(changed, copy, root, before, last)
+            stack.close()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -68,21 +79,32 @@ def _termination_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _install(copy: Path, root: Path, before: Path, written: Sequence[str]) -> None:
+def _changed(copy: Path, root: Path, before: Path, written: Sequence[str]) -> dict[str, str | None]:
+    """What differs, by name with its new digest; how it is now is kept in `before`."""
     old, new = _files(root, written), _files(copy, written)
     changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     for name in changed:
         if name in old:
             _copy(root / name, before / name)
-    with _interrupts_wait():
-        try:
-            for name in changed:
-                _move(copy / name, root / name)
-        except OSError:
-            for name in changed:
-                _move(before / name, root / name)
-            raise
-        _remember(root, {name: new.get(name) for name in changed})
+    return {name: new.get(name) for name in changed}
+
+
+def _install(
+    changed: dict[str, str | None],
+    copy: Path,
+    root: Path,
+    before: Path,
+    last: Callable[[], object],
+) -> None:
+    try:
+        for name in changed:
+            _move(copy / name, root / name)
+        _remember(root, changed)
+        last()
+    except BaseException:
+        for name in changed:
+            _move(before / name, root / name)
+        raise
 
 
 def _move(source: Path, target: Path) -> None:
@@ -92,8 +114,12 @@ def _move(source: Path, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.new")
-    shutil.copy2(source, beside)
-    beside.replace(target)
+    try:
+        shutil.copy2(source, beside)
+        beside.replace(target)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -103,14 +129,13 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Moving files takes milliseconds; half of them moved would be worse than waiting."""
-    waiting = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, signal.SIG_IGN) for one in waiting]
+def _interrupts_ignored() -> Iterator[None]:
+    ignored = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, signal.SIG_IGN) for one in ignored]
     try:
         yield
     finally:
-        for one, handler in zip(waiting, before, strict=True):
+        for one, handler in zip(ignored, before, strict=True):
             signal.signal(one, handler)
 
 

@@ -210,7 +210,8 @@ def test_a_document_that_was_not_edited_changes_nothing(clone: Path, tmp_path: P
         (["2026-13-15", "--from", OLD], "'2026-13-15' is no revision"),
         ([NEW, "--from", OLD, "--upstream-new", "missing.json"], "No such file"),
         ([NEW, "--from", OLD, "--upstream-old", "missing.json"], "missing.json"),
-        ([NEW, "--from", OLD, "--report", "no/such/place.json"], "cannot be written"),
+        ([NEW, "--from", OLD, "--report", "."], "the report cannot be written to .: Is a dir"),
+        ([NEW, "--from", OLD, "--report", "no/place.json"], "no/place.json: No such file"),
     ],
 )
 def test_a_failure_is_told_and_leaves_the_tree_as_it_was(
@@ -223,6 +224,56 @@ def test_a_failure_is_told_and_leaves_the_tree_as_it_was(
     assert told in message
     assert "The tree is as it was." in message
     assert status(clone) == ""
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_work_begins(
+    clone: Path,
+    tmp_path: Path,
+    unchanged: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bump, "all_or_nothing", lambda *_, **__: pytest.fail("it has begun"))
+    assert bump.main(clone, [*unchanged, "--report", str(tmp_path)]) == 1
+    assert f"the report cannot be written to {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_look_at_the_report_leaves_no_trace_when_the_bump_fails(
+    clone: Path, tmp_path: Path
+) -> None:
+    earlier, none = tmp_path / "earlier.json", tmp_path / "none.json"
+    earlier.write_text("[]", encoding="utf-8")
+    for report in (earlier, none):
+        given = [NEW, "--from", OLD, "--upstream-new", "missing.json", "--report", str(report)]
+        assert bump.main(clone, given) == 1
+    assert earlier.read_text(encoding="utf-8") == "[]"
+    assert not none.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_report_that_fails_at_the_very_end_leaves_the_tree_as_it_was(
+    clone: Path, unchanged: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bump.main(clone, [*unchanged, "--report", "/dev/full"]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert status(clone) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_files_move_into_place_waits_for_the_end(
+    clone: Path, number: signal.Signals
+) -> None:
+    done = []
+
+    def interrupted() -> None:
+        os.kill(os.getpid(), number)
+        done.append(status(clone))
+
+    handler = signal.getsignal(number)
+    with tree.all_or_nothing(clone, last=interrupted) as copied:
+        (copied / "CHANGELOG.md").write_text("# Changes\n", encoding="utf-8")
+    assert done == ["?? CHANGELOG.md\n"] == [status(clone)]
+    assert signal.getsignal(number) is handler
 
 
 def test_a_revision_that_is_kept_is_not_made_from_another_one(
