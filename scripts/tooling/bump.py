@@ -22,7 +22,7 @@ from tooling.decisions import to_decide
 from tooling.deviations import agreement, upstream_side
 from tooling.schema import Document, DocumentError
 from tooling.tree import TreeError, all_or_nothing
-from tooling.wire import Wire
+from tooling.wire import Wire, read_wire
 
 EXIT_DECIDE = 3
 _RECORD_SECONDS = 120
@@ -74,22 +74,35 @@ def bump(
     if report:
         _check_report(report)
     _check_dates(root / "spec", new, old)
-    document = upstream.load(upstream_new or upstream.published(new))
-    before = upstream.wire(upstream.load(upstream_old)) if upstream_old else None
-    found = _compared(root, new, old, before, upstream.wire(document))
+    given = upstream_new or upstream.published(new)
+    document = upstream.load(given)
+    before = read_wire(upstream.load(upstream_old)) if upstream_old else None
+    ours = _own_side(root / "spec" / f"{old}.yaml")
+    with upstream.whatever_its_shape(given):
+        found = _compared(new, ours, before, read_wire(document))
 
     def write_report() -> None:
         if report:
             report.write_text(changes.as_json(found.rows), encoding="utf-8")
 
     with all_or_nothing(root, last=write_report) as copy:
-        _carry_over(copy, new, old, document, found.rows)
+        with upstream.whatever_its_shape(given):
+            changed = _carry_over(copy / "spec", new, old, document)
+        if changed:
+            codegen.generate(copy / "spec", copy / "generated")
+            _write_changelog(copy / "CHANGELOG.md", found.rows, new, old)
+            _record(copy, new)
     return found
 
 
-def _compared(root: Path, new: str, old: str, before: Wire | None, theirs: Wire) -> Bump:
+def _own_side(file: Path) -> Wire:
+    kept = fragment.load(file)
+    with upstream.whatever_its_shape(f"spec/{file.name}"):
+        return upstream_side(kept)
+
+
+def _compared(new: str, ours: Wire, before: Wire | None, theirs: Wire) -> Bump:
     """How the owner's documents differ; `before` is None where the fragment has to do for it."""
-    ours = upstream_side(fragment.load(root / "spec" / f"{old}.yaml"))
     questions = {**to_decide(ours, theirs), **to_decide(before or ours, theirs)}
     file = f"spec/{new}.yaml"
     rows = changes.report(
@@ -101,20 +114,16 @@ def _compared(root: Path, new: str, old: str, before: Wire | None, theirs: Wire)
     return Bump(rows, questions)
 
 
-def _carry_over(
-    copy: Path, new: str, old: str, document: dict[str, Any], rows: Sequence[Row]
-) -> None:
-    """Make the new fragment and all that depends on it, in a copy of the repository."""
-    was = (copy / "spec" / f"{old}.yaml").read_text(encoding="utf-8")
+def _carry_over(spec: Path, new: str, old: str, document: dict[str, Any]) -> bool:
+    """Write the new fragment; False when it would be the old one to the letter."""
+    was = (spec / f"{old}.yaml").read_text(encoding="utf-8")
     text = carry(was, old=old, new=new, upstream=document)
     if text == was:
-        return
-    target = copy / "spec" / f"{new}.yaml"
+        return False
+    target = spec / f"{new}.yaml"
     target.write_text(text, encoding="utf-8")
     check_fragment(target, document)
-    codegen.generate(copy / "spec", copy / "generated")
-    _write_changelog(copy / "CHANGELOG.md", rows, new, old)
-    _record(copy, new)
+    return True
 
 
 def _check_report(file: Path) -> None:
@@ -170,8 +179,9 @@ def check_fragment(file: Path, document: Document) -> None:
     try:
         validate(carried)
     except OpenAPIValidationError as error:
-        raise BumpError(f"the new fragment would be no valid OpenAPI: {error}") from error
-    left = agreement(carried, upstream.wire(dict(document))).lines()
+        told = f"{error.json_path}: {error.message}".partition("\n")[0]
+        raise BumpError(f"the new fragment would be no valid OpenAPI: {told}") from error
+    left = agreement(carried, read_wire(document)).lines()
     if left:
         raise BumpError("the new fragment would still differ from upstream:\n" + "\n".join(left))
 

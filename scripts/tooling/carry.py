@@ -313,6 +313,8 @@ class _Carrier:
         if slot is None or body is None or one.where in FIRM:
             return
         place = self._upstream.places[one.where]
+        if place.facts["type"] == "nothing":
+            raise CarryError(f"{one.where} has no body any more upstream; describe it by hand")
         if one.fact == "type" or one.fact == "repeats":
             self._retype(one.where, slot, body)
         elif one.fact == "format":

@@ -14,6 +14,7 @@ from tooling import codegen, fragment, upstream
 from tooling.bump import kept_revisions
 from tooling.deviations import agreement, upstream_side
 from tooling.schema import DocumentError
+from tooling.wire import read_wire
 
 _UNUSABLE = (DocumentError, codegen.GenerationError, fragment.FragmentError)
 
@@ -26,7 +27,7 @@ def check_upstream(root: Path, source: str, revision: str | None) -> tuple[str, 
     Raises:
         DocumentError, FragmentError: one of the two cannot be read, or there is no such fragment.
     """
-    theirs = upstream.wire(upstream.load(source))
+    theirs = read_wire(upstream.load(source))
     kept = kept_revisions(root / "spec")
     revision = revision or theirs.revision or kept[-1]
     if revision not in kept:
@@ -34,7 +35,8 @@ def check_upstream(root: Path, source: str, revision: str | None) -> tuple[str, 
             f"there is no fragment of {revision}; kept are {', '.join(kept)} (see --revision)"
         )
     ours = fragment.load(root / "spec" / f"{revision}.yaml")
-    return revision, agreement(ours, theirs).lines()
+    with upstream.whatever_its_shape(source):
+        return revision, agreement(ours, theirs).lines()
 
 
 def check_spec(root: Path) -> list[str]:

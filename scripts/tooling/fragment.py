@@ -9,7 +9,8 @@ from typing import Any
 
 from attrs import frozen
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+
+from tooling.yaml_text import NO_YAML, yaml_fault
 
 OPERATION = "get_create_variants_jobs"
 TAG = "Catalogs"
@@ -58,8 +59,8 @@ def load(file: Path) -> dict[str, Any]:
     """The document of a fragment, without its comments."""
     try:
         document = YAML(typ="safe").load(file)
-    except YAMLError as error:
-        raise FragmentError(f"{file.name} is no YAML: {error}") from error
+    except NO_YAML as error:
+        raise FragmentError(f"{file.name} is no YAML: {yaml_fault(error)}") from error
     if not isinstance(document, dict):
         raise FragmentError(f"{file.name} is no mapping")
     return document
@@ -74,6 +75,11 @@ def read(file: Path) -> Fragment:
         raise FragmentError(
             f"{file.name} lacks {error}, which the registry is made from; "
             "compare it with another fragment"
+        ) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FragmentError(
+            f"{file.name} has something of a kind that the registry cannot be made from "
+            f"({error}); compare it with another fragment"
         ) from error
 
 
@@ -118,7 +124,7 @@ def _check_names(file: Path, schemas: dict[str, Any]) -> None:
 
 
 def _limit(file: Path, text: str, unit: str) -> int:
-    number, _, per = text.partition("/")
+    number, _, per = str(text).partition("/")
     if not number.isdecimal() or per != unit:
         raise FragmentError(
             f"{file.name}: x-klaviyo-ratelimit says {text!r}; expected a form like 75/{unit}"

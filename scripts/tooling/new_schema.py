@@ -37,7 +37,7 @@ class SchemaWriter:
 
     def _answer(self, where: str, place: Place, after: str | None) -> dict[str, Any]:
         kind = str(place.facts["type"])
-        kinds = [kind] if kind != "any" else []
+        kinds = [kind] if kind not in ("any", "null") else []
         if " | " in kind:
             # The decoder tells scalars apart by their JSON type, but no two containers.
             kinds = [] if {"array", "object"} & set(kind.split(" | ")) else kind.split(" | ")

@@ -23,6 +23,7 @@ BOUNDS = (
     "maxItems",
     "uniqueItems",
 )
+_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 DOCS = ("title", "description", "example", "examples", "default")
 
 
@@ -100,14 +101,14 @@ def resolve(document: Document, raw: Any, where: str, path: tuple[str, ...] = ()
     if not isinstance(raw, Mapping):
         raise DocumentError(f"{where}: expected a schema, found {_short(raw)}")
     own = _own(document, {key: raw[key] for key in raw if key != "$ref"}, where, path)
-    parts = [resolve(document, one, where, path) for one in _list(raw, "allOf", where)]
+    parts = [resolve(document, one, where, path) for one in list_in(raw, "allOf", where)]
     if "$ref" in raw:
         parts.insert(0, _follow(document, raw["$ref"], where, path))
     whole = own
     for part in reversed(parts):
         whole = _both(part, whole)
     for keyword in ("anyOf", "oneOf"):
-        choices = [resolve(document, one, where, path) for one in _list(raw, keyword, where)]
+        choices = [resolve(document, one, where, path) for one in list_in(raw, keyword, where)]
         if choices:
             whole = _both(_either(choices), whole)
     return whole
@@ -122,7 +123,7 @@ def _follow(document: Document, reference: Any, where: str, path: tuple[str, ...
 
 
 def _own(document: Document, raw: Document, where: str, path: tuple[str, ...]) -> Schema:
-    properties = _mapping(raw, "properties", where)
+    properties = object_in(raw, "properties", where)
     types, nullable = _types(raw, where)
     enum = _enum(raw, where)
     if enum is not None and None in enum:
@@ -130,7 +131,7 @@ def _own(document: Document, raw: Document, where: str, path: tuple[str, ...]) -
     additional = raw.get("additionalProperties")
     return Schema(
         type=types,
-        format=raw.get("format"),
+        format=text_in(raw, "format", where),
         nullable=nullable,
         enum=enum,
         bounds=tuple((key, freeze(raw[key])) for key in sorted(BOUNDS) if key in raw),
@@ -138,7 +139,7 @@ def _own(document: Document, raw: Document, where: str, path: tuple[str, ...]) -
             name: resolve(document, part, f"{where}.{name}", path)
             for name, part in properties.items()
         },
-        required=frozenset(_list(raw, "required", where)),
+        required=frozenset(map(str, list_in(raw, "required", where))),
         items=resolve(document, raw["items"], f"{where}[]", path) if "items" in raw else None,
         # False and {} say nothing about the wire: unknown fields may come at any time.
         values=(
@@ -155,8 +156,13 @@ def _types(raw: Document, where: str) -> tuple[str, bool]:
     types = [said] if isinstance(said, str) else said
     if not isinstance(types, Sequence) or not all(isinstance(one, str) for one in types):
         raise DocumentError(f"{where}: type {_short(said)} is neither a name nor a list of names")
+    unknown = [one for one in types if one not in _TYPES]
+    if unknown:
+        raise DocumentError(
+            f"{where}: type {_short(unknown[0])} is none of {', '.join(sorted(_TYPES))}"
+        )
     nullable = bool(raw.get("nullable")) or "null" in types
-    names = sorted(one for one in types if one != "null")
+    names = sorted({*types} - {"null"})
     if not names:
         names = ["null"] if "null" in types else [_implied_type(raw)]
     return " | ".join(names), nullable
@@ -167,7 +173,7 @@ def _implied_type(raw: Document) -> str:
         return "object"
     if "items" in raw:
         return "array"
-    values = [*raw.get("enum", ()), *([raw["const"]] if "const" in raw else ())]
+    values = [*(raw.get("enum") or ()), *([raw["const"]] if "const" in raw else ())]
     if values and all(isinstance(value, str) for value in values):
         return "string"
     return "any"
@@ -176,9 +182,9 @@ def _implied_type(raw: Document) -> str:
 def _enum(raw: Document, where: str) -> tuple[Fact, ...] | None:
     if "const" in raw:
         return (freeze(raw["const"]),)
-    if "enum" not in raw:
+    if raw.get("enum") is None:
         return None
-    return tuple(sorted({freeze(value) for value in _list(raw, "enum", where)}, key=repr))
+    return tuple(sorted({freeze(value) for value in list_in(raw, "enum", where)}, key=repr))
 
 
 def _both(part: Schema, outer: Schema) -> Schema:
@@ -256,17 +262,27 @@ def _pairs(bounds: tuple[Fact, ...]) -> list[tuple[str, Fact]]:
     return [(str(pair[0]), pair[1]) for pair in bounds if isinstance(pair, tuple)]
 
 
-def _list(raw: Document, key: str, where: str) -> list[Any]:
-    value = raw.get(key, [])
-    if not isinstance(value, list):
+def list_in(raw: Document, key: str, where: str) -> list[Any]:
+    """The list at `key`; an empty one where there is none."""
+    value = raw.get(key)
+    if value is not None and not isinstance(value, list):
         raise DocumentError(f"{where}: {key} is {_short(value)}, expected a list")
-    return value
+    return value or []
 
 
-def _mapping(raw: Document, key: str, where: str) -> Document:
-    value = raw.get(key, {})
-    if not isinstance(value, Mapping):
+def object_in(raw: Document, key: str, where: str) -> Document:
+    """The object at `key`; an empty one where there is none."""
+    value = raw.get(key)
+    if value is not None and not isinstance(value, Mapping):
         raise DocumentError(f"{where}: {key} is {_short(value)}, expected an object")
+    return value or {}
+
+
+def text_in(raw: Document, key: str, where: str) -> str | None:
+    """The text at `key`; None where there is none."""
+    value = raw.get(key)
+    if value is not None and not isinstance(value, str):
+        raise DocumentError(f"{where}: {key} is {_short(value)}, expected text")
     return value
 
 

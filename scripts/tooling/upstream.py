@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tooling.schema import DocumentError
-from tooling.wire import Wire, find_operation, read_wire
+from tooling.wire import find_operation, read_wire
+from tooling.yaml_text import NO_YAML, yaml_fault
 
 _TIMEOUT_SECONDS = 30.0
+_TOO_DEEP = "is nested too deeply"
 _BYTES_AT_MOST = 100 * 1024 * 1024
 
 
@@ -31,24 +35,35 @@ def load(source: str) -> dict[str, Any]:
     """
     content = _fetched(source) if source.startswith(("http://", "https://")) else _read(source)
     document = _parsed(content, source)
-    try:
-        path, item = find_operation(document)
-        wire(document)
-    except DocumentError as error:
-        raise DocumentError(f"{source}: {error}") from None
-    return {**document, "paths": {path: item}}
+    with whatever_its_shape(source):
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):x}"
+            raise DocumentError(f"{source}: has half a character in it, {half}") from None
+        try:
+            path, item = find_operation(document)
+            document = {**document, "paths": {path: item}}
+            read_wire(document)
+        except DocumentError as error:
+            raise DocumentError(f"{source}: {error}") from None
+    return document
 
 
-def wire(document: dict[str, Any]) -> Wire:
-    """The wire model of a document from outside, whatever shape its parts are in.
+@contextmanager
+def whatever_its_shape(source: str) -> Iterator[None]:
+    """Tells in one line of a document from outside what would be a defect if it were ours.
 
     Raises:
-        DocumentError: the document cannot be read.
+        DocumentError: something in the document is of a kind that nobody reckoned with.
     """
     try:
-        return read_wire(document)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(f"not in the shape of OpenAPI: {error!r}") from error
+        yield
+    except RecursionError:
+        raise DocumentError(f"{source}: {_TOO_DEEP}") from None
+    except (AttributeError, LookupError, TypeError, ValueError, YAMLError) as error:
+        told = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise DocumentError(f"{source}: is not in the shape of OpenAPI: {told}") from error
 
 
 def _read(source: str) -> bytes:
@@ -85,6 +100,8 @@ def _parsed(content: bytes, source: str) -> dict[str, Any]:
         raise DocumentError(f"{source}: is no text") from None
     try:
         document = json.loads(text)
+    except RecursionError:
+        raise DocumentError(f"{source}: {_TOO_DEEP}") from None
     except ValueError as error:
         if text.lstrip().startswith(("{", "[")) or not text.strip():
             raise DocumentError(f"{source}: is no JSON: {error}") from None
@@ -96,7 +113,8 @@ def _parsed(content: bytes, source: str) -> dict[str, Any]:
 
 def _yaml(text: str, source: str) -> Any:
     try:
-        return YAML(typ="safe").load(io.StringIO(text))
-    except YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise DocumentError(f"{source}: is neither JSON nor YAML: {first}") from None
+        document = YAML(typ="safe").load(io.StringIO(text))
+        # As if it had been JSON: dates as text, aliases written out, nothing that holds itself.
+        return json.loads(json.dumps(document, default=str))
+    except NO_YAML as error:
+        raise DocumentError(f"{source}: is neither JSON nor YAML: {yaml_fault(error)}") from None

@@ -8,12 +8,23 @@ makes no difference here, so two documents can be compared whoever wrote them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
-from tooling.schema import Document, DocumentError, Fact, Schema, dereference, freeze, resolve
+from tooling.schema import (
+    Document,
+    DocumentError,
+    Fact,
+    Schema,
+    dereference,
+    freeze,
+    list_in,
+    object_in,
+    resolve,
+    text_in,
+)
 
 PATH = "/api/catalog-variant-bulk-create-jobs"
 # The owner has renamed the operation and keeps the older names as aliases.
@@ -24,6 +35,8 @@ OPERATION_NAMES = frozenset(
         "get_catalog_variant_bulk_create_jobs",
     }
 )
+_TOP = "the document"  # for what stands in none of its parts
+_POSITIONS = ("query", "header", "path", "cookie")
 FILTER = "query filter"
 REVISION = "header revision"
 
@@ -64,21 +77,21 @@ def read_wire(document: Document) -> Wire:
     """
     path, item = find_operation(document)
     operation = dereference(document, item["get"], f"paths.{path}.get")
-    shared = item.get("parameters", [])
     places: dict[str, Place] = {}
-    for raw in [*shared, *operation.get("parameters", [])]:
-        places.update(_parameter(document, raw))
+    for owner in (item, operation):
+        for raw in list_in(owner, "parameters", path):
+            places.update(_parameter(document, raw))
     if "requestBody" in operation:
         places.update(_request_body(document, operation["requestBody"]))
     if FILTER in places:
-        places.update(_filters(operation.get("x-klaviyo-filters") or {}))
+        places.update(_filters(document, object_in(operation, "x-klaviyo-filters", path)))
     media_types = {}
     responses = operation.get("responses")
     if not isinstance(responses, Mapping) or not responses:
         raise DocumentError(f"{path}: the operation describes no responses")
     for status, raw in responses.items():
         response = dereference(document, raw, f"responses.{status}")
-        content = response.get("content") or {}
+        content = object_in(response, "content", f"responses.{status}")
         if content:
             media_types[str(status)] = tuple(sorted(content))
         places.update(_response(document, str(status), response))
@@ -103,18 +116,22 @@ def find_operation(document: Document) -> tuple[str, dict[str, Any]]:
 
 
 def _names(operation: Mapping[str, Any]) -> set[str]:
-    aliases = operation.get("x-klaviyo-operation-aliases") or []
+    aliases = list_in(operation, "x-klaviyo-operation-aliases", "the operation")
     return {str(operation.get("operationId")), *map(str, aliases)}
 
 
 def _parameter(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
     parameter = dereference(document, raw, "parameters")
-    try:
-        where = f"{parameter['in']} {parameter['name']}"
-    except KeyError as error:
-        raise DocumentError(f"a parameter lacks {error}") from None
+    position, name = (text_in(parameter, key, "a parameter") for key in ("in", "name"))
+    if position not in _POSITIONS or not name:
+        raise DocumentError(
+            f"a parameter lacks its name or one of {', '.join(_POSITIONS)} for where it is sent: "
+            f"in {position}, name {name}"
+        )
+    where = f"{position} {name}"
     schema = resolve(document, parameter.get("schema", {}), where)
-    style = parameter.get("style", "form" if parameter["in"] in ("query", "cookie") else "simple")
+    usual = "form" if position in ("query", "cookie") else "simple"
+    style = text_in(parameter, "style", where) or usual
     one = schema.items or schema
     compound = one is not schema or bool(schema.properties)
     facts: dict[str, Fact] = {
@@ -137,7 +154,7 @@ def _parameter(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
 
 def _request_body(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
     body = dereference(document, raw, "request body")
-    content = body.get("content") or {}
+    content = object_in(body, "content", "request body")
     facts: dict[str, Fact] = {
         "required": bool(body.get("required", False)),
         "media types": tuple(sorted(content)),
@@ -146,14 +163,15 @@ def _request_body(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
 
 
 def _response(document: Document, status: str, raw: dict[str, Any]) -> Iterator[tuple[str, Place]]:
-    content = raw.get("content") or {}
+    content = object_in(raw, "content", status)
     media_type = next((name for name in content if "json" in name), next(iter(content), None))
     if media_type is None:
         yield status, Place("answer", {"type": "nothing"})
     else:
-        body = resolve(document, content[media_type].get("schema", {}), status)
+        described = dereference(document, content[media_type], f"{status} {media_type}")
+        body = resolve(document, described.get("schema", {}), status)
         yield from _body(status, body, None, None, "answer", {})
-    for name, header in (raw.get("headers") or {}).items():
+    for name, header in object_in(raw, "headers", status).items():
         where = f"{status} header {name}"
         schema = resolve(document, dereference(document, header, where).get("schema", {}), where)
         yield from _body(where, schema, None, status, "answer", {})
@@ -205,10 +223,8 @@ def _service(
     operation: Mapping[str, Any],
     media_types: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[str, Place]]:
-    limits = operation.get("x-klaviyo-ratelimit") or {}
-    if not isinstance(limits, Mapping):
-        raise DocumentError(f"{path}: x-klaviyo-ratelimit is no object")
-    servers = document.get("servers") or []
+    limits = object_in(operation, "x-klaviyo-ratelimit", path)
+    servers = [dereference(document, one, "servers") for one in list_in(document, "servers", _TOP)]
     yield "path", Place("service", {"path": path})
     yield "media type", Place("service", media_types)
     yield "rate limit", Place("service", {str(key): freeze(one) for key, one in limits.items()})
@@ -222,34 +238,34 @@ def _service(
     yield "lifecycle", Place("service", lifecycle)
 
 
-def _filters(table: Any) -> Iterator[tuple[str, Place]]:
-    if not isinstance(table, Mapping):
-        raise DocumentError("x-klaviyo-filters is no object")
-    for field, rule in table.items():
-        operators = {
-            str(operator)
-            for listed in (rule.get("operators") or {}).values()
-            for operator in (listed or [])
-        }
-        value = rule.get("value") or {}
-        enum = value.get("enum")
+def _filters(document: Document, table: Document) -> Iterator[tuple[str, Place]]:
+    for field in table:
+        where = f"{FILTER}.{field}"
+        rule = dereference(document, table[field], where)
+        operators, value = (object_in(rule, key, where) for key in ("operators", "value"))
+        listed = [one for kind in operators for one in list_in(operators, kind, where)]
+        enum = list_in(value, "enum", where)
         facts: dict[str, Fact] = {
-            "operators": tuple(sorted(operators)),
-            "type": freeze(value.get("type", "any")),
-            "enum": None if enum is None else tuple(sorted(map(str, enum))),
+            "operators": _sorted(listed),
+            "type": text_in(value, "type", where) or "any",
+            "enum": _sorted(enum) if enum else None,
         }
-        yield f"{FILTER}.{field}", Place("request", facts, parent=FILTER)
+        yield where, Place("request", facts, parent=FILTER)
+
+
+def _sorted(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(sorted({str(value) for value in values}))
 
 
 def _schemes(document: Document, operation: Mapping[str, Any]) -> Fact:
-    asked = operation.get("security", document.get("security")) or []
-    known = (document.get("components") or {}).get("securitySchemes") or {}
-    schemes = {
-        " ".join(str(known.get(name, {}).get(key, "")) for key in ("type", "in", "name")).strip()
-        for choice in asked
-        for name in choice
-    }
-    return tuple(sorted(schemes))
+    asked = list_in(operation if "security" in operation else document, "security", _TOP)
+    known = object_in(object_in(document, "components", _TOP), "securitySchemes", "components")
+    names = {name for choice in asked for name in dereference(document, choice, "security")}
+    return _sorted(
+        " ".join(str(scheme.get(key, "")) for key in ("type", "in", "name")).strip()
+        for name in names
+        for scheme in [dereference(document, known.get(name, {}), f"securitySchemes.{name}")]
+    )
 
 
 def _stage(said: Any) -> Fact:
@@ -257,8 +273,8 @@ def _stage(said: Any) -> Fact:
 
 
 def _words(operation: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    said = operation.get(key) or []
-    return tuple(sorted(map(str, [said] if isinstance(said, str) else said)))
+    said = operation.get(key)
+    return _sorted([said] if isinstance(said, str) else list_in(operation, key, "the operation"))
 
 
 def _operation_docs(operation: Mapping[str, Any]) -> dict[str, Fact]:

@@ -9,12 +9,25 @@ from typing import Any, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
+# The loader lets through whatever int(), date() and the like raise for text that they do not read.
+NO_YAML = (YAMLError, LookupError, RecursionError, TypeError, ValueError)
+
 _MISREAD = re.compile(r"^(null|true|false|[\d.:_-]+)$|^#|\[")
+
+
+def yaml_fault(error: Exception) -> str:
+    """What is wrong with a text that is no YAML, in one line that says where if that is known."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 class YamlText:

@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from tooling import fragment, upstream
-from tooling.carry import carry
+from tooling.carry import CarryError, carry
 from tooling.deviations import agreement
 from tooling.fragment import Fragment
 from tooling.wire import read_wire
@@ -77,6 +77,10 @@ def tree_comes(document: Document) -> None:
         "properties": {"children": children},
     }
     schema(document, "JobAttributes")["tree"] = {"$ref": "#/components/schemas/Tree"}
+
+
+def null_comes(document: Document) -> None:
+    schema(document, "JobAttributes")["always_null"] = {"type": "null"}
 
 
 def unions_come(document: Document) -> None:
@@ -169,6 +173,7 @@ def answer_comes(document: Document) -> None:
         attribute_comes,
         object_comes,
         tree_comes,
+        null_comes,
         unions_come,
         odd_name_comes,
         nested_lists_come,
@@ -188,6 +193,14 @@ def answer_comes(document: Document) -> None:
 )
 def test_a_carried_fragment_agrees_with_upstream(edit: Callable[[Document], None]) -> None:
     carried(edit)
+
+
+def test_an_answer_that_loses_its_body_is_left_to_a_person() -> None:
+    def body_goes(document: Document) -> None:
+        del document["components"]["responses"]["ServerError"]["content"]
+
+    with pytest.raises(CarryError, match="5XX has no body any more"):
+        carried(body_goes)
 
 
 published = pytest.mark.parametrize(

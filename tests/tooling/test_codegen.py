@@ -215,7 +215,14 @@ def test_the_tree_does_not_depend_on_the_hash_seed() -> None:
         (f"burst: {NEWEST.burst}/s", "burst: 75/m", "'75/m'; expected a form like 75/s"),
         ("x-klaviyo-ratelimit", "x-klaviyo-limits", "lacks 'x-klaviyo-ratelimit'"),
         ("        total_count:", "        total-count:", "JobAttributes.total-count cannot be"),
+        (f"burst: {NEWEST.burst}/s", "burst: {}", "says {}; expected a form like 75/s"),
+        (
+            "      x-klaviyo-ratelimit:",
+            "      x-klaviyo-ratelimit: 1/s\n      was:",
+            "of a kind that",
+        ),
         ("openapi: 3.1.0", "openapi: [3.1.0", "is no YAML"),
+        ("openapi: 3.1.0", "openapi: 2026-13-45", "is no YAML"),
         ("openapi: 3.1.0", "- 3\n---", "is no YAML"),
     ],
 )

@@ -90,5 +90,5 @@ def test_a_declaration_that_is_not_complete_is_refused(entry: dict[str, Any], to
     ids=lambda kept: kept.date,
 )
 def test_every_fragment_agrees_with_the_document_at_hand(kept: fragment.Fragment) -> None:
-    theirs = upstream.wire(upstream.load(str(UPSTREAM / f"{kept.date}.json")))
+    theirs = read_wire(upstream.load(str(UPSTREAM / f"{kept.date}.json")))
     assert agreement(fragment.load(kept.file), theirs).lines() == []

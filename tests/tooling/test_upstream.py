@@ -50,9 +50,16 @@ def test_a_whole_document_is_cut_to_the_operation(tmp_path: Path) -> None:
     [
         ('{"openapi": "3.0.2", "paths": {', "is no JSON"),
         ("", "is no JSON"),
-        ("a: b: c", "neither JSON nor YAML"),
+        ("a: 1\nb: c: d", "neither JSON nor YAML: line 2: mapping values are not allowed"),
         ("[]", "is no OpenAPI document"),
         ("<html></html>", "is no OpenAPI document"),
+        ("a: 2026-13-45", "neither JSON nor YAML: ValueError: month must be in 1..12"),
+        ("a: !!int x", "neither JSON nor YAML: ValueError: invalid literal for int()"),
+        ("a: !!bool x", "neither JSON nor YAML: KeyError: 'x'"),
+        ("a: &a [*a]", "neither JSON nor YAML: ValueError: Circular reference"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"a":' * 100_000, "is nested too deeply"),
+        ("a: " + "[" * 10_000, "it is nested too deeply"),
         ('{"message": "Not Found"}', "lacks openapi or paths"),
         ('{"openapi": "3.0.2", "paths": {"/api/profiles": {"get": {}}}}', f"no GET {PATH}"),
     ],
@@ -79,6 +86,27 @@ def wrong_type(document: dict[str, Any]) -> None:
     document["components"]["schemas"]["Links"]["type"] = {"not": "a type"}
 
 
+def empty_type(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["Links"]["type"] = ["object", ""]
+
+
+def wrong_format(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["Links"]["properties"]["next"]["format"] = {"uri": True}
+
+
+def half_a_character(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["Links"]["description"] = "\ud83d"
+
+
+def endless(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for number in range(1000):
+        inside = {"$ref": f"#/components/schemas/Deep{number + 1}"}
+        schemas[f"Deep{number}"] = {"type": "object", "properties": {"in": inside}}
+    schemas["Deep1000"] = {"type": "string"}
+    schemas["Links"] = {"$ref": "#/components/schemas/Deep0"}
+
+
 def wrong_shape(document: dict[str, Any]) -> None:
     document["paths"][PATH]["get"]["parameters"] = 7
 
@@ -94,7 +122,11 @@ def no_responses(document: dict[str, Any]) -> None:
         (circular, "leads back to itself"),
         (foreign, "does not lead into this document"),
         (wrong_type, "200.links: type"),
-        (wrong_shape, "not in the shape of OpenAPI"),
+        (empty_type, "200.links: type '' is none of array, boolean,"),
+        (wrong_format, "200.links.next: format is {'uri': True}, expected text"),
+        (half_a_character, r"half a character in it, \ud83d"),
+        (endless, "is nested too deeply"),
+        (wrong_shape, "jobs: parameters is 7, expected a list"),
         (no_responses, "describes no responses"),
     ],
 )
