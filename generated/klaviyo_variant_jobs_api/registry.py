@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     NewestJob: TypeAlias = Job_r2026_07_15
     """A job of the newest revision."""
 
+# What klaviyo_variant_jobs hands on to those who import it.
+__all__ = ["NEWEST", "REVISIONS", "R2022_10_17", "R2026_07_15", "Revision"]
+
 NewestDate = Literal["2026-07-15"]
 
 JobT_co = TypeVar("JobT_co", covariant=True)

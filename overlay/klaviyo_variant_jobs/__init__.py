@@ -10,7 +10,10 @@ with Client(api_key="pk_...", revision="2026-07-15") as client:
 import importlib
 from typing import TYPE_CHECKING
 
-from klaviyo_variant_jobs_api.registry import NEWEST, REVISIONS, Revision
+from klaviyo_variant_jobs_api import registry as _registry
+
+# NEWEST, REVISIONS, Revision, and each kept revision under a name such as R2026_07_15.
+from klaviyo_variant_jobs_api.registry import *  # noqa: F403
 
 from .checkpoint import Checkpoint
 from .client.blocking import Client
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
     from .iteration.aio import AsyncIteration
 
 __all__ = [
-    "NEWEST",
-    "REVISIONS",
     "APIError",
     "AsyncClient",
     "AsyncIteration",
@@ -70,7 +71,6 @@ __all__ = [
     "RateLimitError",
     "RateLimiter",
     "RetryPolicy",
-    "Revision",
     "RevisionRetiredError",
     "ServerError",
     "TokenError",
@@ -78,6 +78,7 @@ __all__ = [
     "__version__",
     "job_id",
 ]
+__all__ += _registry.__all__
 
 
 # On first use: asyncio takes a fifth as long to import as httpx does, for which a program without

@@ -186,6 +186,13 @@ def test_the_default_revision_is_the_newest() -> None:
     assert [revision.date for revision in REVISIONS] == sorted(r.date for r in REVISIONS)
 
 
+def test_each_kept_revision_is_exported_under_a_name_of_its_own() -> None:
+    for revision in REVISIONS:
+        name = f"R{revision.date.replace('-', '_')}"
+        assert name in package.__all__
+        assert getattr(package, name) is revision
+
+
 def test_importing_and_making_a_client_loads_only_what_it_needs_and_never_warns() -> None:
     # Whole names: `client` begins as `cli` does. What httpx imports of its own accord (click and
     # rich, where they are installed) is not ours to judge.
