@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,22 @@ FAILURES = (
 
 @frozen
 class Bump:
-    """What a bump found: the rows of its report, and what a person must decide, by place."""
+    """What a bump found.
+
+    Attributes:
+        rows: of its report.
+        questions: what a person must decide, by place.
+        default_moves: what that means, when the new revision is the newest.
+    """
 
     rows: tuple[Row, ...]
     questions: dict[str, str]
+    default_moves: str = ""
+
+    def text(self, *, docs: bool) -> str:
+        """The report in words, with or without what only the documentation says."""
+        told = changes.as_text([row for row in self.rows if docs or row.level != "docs"])
+        return f"{told}\n\n{self.default_moves}".rstrip()
 
 
 def bump(
@@ -73,13 +86,20 @@ def bump(
     """
     if report:
         _check_report(report)
-    _check_dates(root / "spec", new, old)
+    former_newest = _check_kept(root / "spec", new, old)
     given = upstream_new or upstream.published(new)
     document = upstream.load(given)
-    before = read_wire(upstream.load(upstream_old)) if upstream_old else None
+    theirs = read_wire(document)
+    _warn_of_another_revision(given, theirs, new)
+    before = None
+    if upstream_old:
+        before = read_wire(upstream.load(upstream_old))
+        _warn_of_another_revision(upstream_old, before, old)
     ours = _own_side(root / "spec" / f"{old}.yaml")
     with upstream.whatever_its_shape(given):
-        found = _compared(new, ours, before, read_wire(document))
+        found = _compared(new, ours, before, theirs)
+    if new > former_newest:
+        found = evolve(found, default_moves=changes.default_moves(former_newest, new))
 
     def write_report() -> None:
         if report:
@@ -90,7 +110,7 @@ def bump(
             changed = _carry_over(copy / "spec", new, old, document)
         if changed:
             codegen.generate(copy / "spec", copy / "generated")
-            _write_changelog(copy / "CHANGELOG.md", found.rows, new, old)
+            _write_changelog(copy / "CHANGELOG.md", found, new, old)
             _record(copy, new)
     return found
 
@@ -139,21 +159,25 @@ def _check_report(file: Path) -> None:
         raise BumpError(f"the report cannot be written to {file}: {error.strerror}") from error
 
 
-def _check_dates(spec: Path, new: str, old: str) -> None:
+def _check_kept(spec: Path, new: str, old: str) -> str:
+    """See that there is something to do; gives the newest revision so far."""
     kept = kept_revisions(spec)
-    for one in (new, old):
-        try:
-            well_formed = date.fromisoformat(one).isoformat() == one
-        except ValueError:
-            well_formed = False
-        if not well_formed:
-            raise BumpError(f"{one!r} is no revision; expected a date such as 2026-07-15")
     if old not in kept:
         raise BumpError(f"there is no revision {old} to start from; kept are {', '.join(kept)}")
     if new in kept and new != old:
         raise BumpError(
             f"{new} is kept already; to take over what upstream has edited since, "
             f"run scripts/bump {new} --from {new}"
+        )
+    return kept[-1]
+
+
+def _warn_of_another_revision(source: str, document: Wire, revision: str) -> None:
+    # No failure: with one document for both sides a bump can be tried out.
+    if document.revision not in ("", revision):
+        print(
+            f"bump: warning: {source} says it is revision {document.revision}, not {revision}",
+            file=sys.stderr,
         )
 
 
@@ -186,11 +210,11 @@ def check_fragment(file: Path, document: Document) -> None:
         raise BumpError("the new fragment would still differ from upstream:\n" + "\n".join(left))
 
 
-def _write_changelog(file: Path, rows: Sequence[Row], new: str, old: str) -> None:
+def _write_changelog(file: Path, found: Bump, new: str, old: str) -> None:
     text = file.read_text(encoding="utf-8") if file.exists() else f"{_TITLE}\n"
     heading = f"## Revision {new}" + (", edited in place" if new == old else f", since {old}")
-    told = changes.as_text([row for row in rows if row.level != "docs"])
-    file.write_text(changes.changelog(text, f"{heading}\n\n{told}"), encoding="utf-8")
+    entry = f"{heading}\n\n{found.text(docs=False)}"
+    file.write_text(changes.changelog(text, entry), encoding="utf-8")
 
 
 def _record(copy: Path, revision: str) -> None:
@@ -198,15 +222,18 @@ def _record(copy: Path, revision: str) -> None:
     if not command.exists():
         return
     paths = os.pathsep.join(str(copy / name) for name in ("overlay", "generated", "scripts"))
-    done = subprocess.run(
-        [command, "--revision", revision],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=_RECORD_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [command, "--revision", revision],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=_RECORD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BumpError(f"scripts/record took longer than {_RECORD_SECONDS} s") from error
     if done.returncode:
         raise BumpError(f"scripts/record --revision {revision} failed:\n{done.stderr.strip()}")
 
@@ -229,7 +256,7 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("bump: interrupted. The tree is as it was.", file=sys.stderr)
         return 130
-    print(f"{options.old} -> {options.new}\n\n{changes.as_text(done.rows)}")
+    print(f"{options.old} -> {options.new}\n\n{done.text(docs=True)}")
     if done.questions:
         print("\n### To decide by hand\n")
         for where, question in done.questions.items():
@@ -245,8 +272,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Exit codes: 0 done; 3 done, and something is left for a person to decide; "
         "others: failed, and the tree is as it was.",
     )
-    parser.add_argument("new", metavar="NEW", help="revision to add, such as 2026-10-15")
-    parser.add_argument("--from", dest="old", metavar="OLD", required=True, help="kept revision")
+    parser.add_argument("new", type=_day, metavar="NEW", help="revision to add, such as 2026-10-15")
+    parser.add_argument(
+        "--from", dest="old", type=_day, metavar="OLD", required=True, help="kept revision"
+    )
     for side, default in (("old", "the fragment less its deviations"), ("new", "the owner's")):
         parser.add_argument(
             f"--upstream-{side}",
@@ -257,3 +286,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--report", type=Path, metavar="FILE", help="where to write the rows as JSON"
     )
     return parser.parse_args(arguments)
+
+
+def _day(text: str) -> str:
+    with suppress(ValueError):
+        if date.fromisoformat(text).isoformat() == text:
+            return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no day of the calendar; revisions are dates such as 2026-07-15"
+    )

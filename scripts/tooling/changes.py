@@ -88,6 +88,23 @@ def as_text(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) or "Nothing changes."
 
 
+def default_moves(former: str, new: str) -> str:
+    """What importers have to know when `new` takes the place of `former` as the newest revision."""
+    name = exported_name(former)
+    return f"""### The default revision
+
+- Clients that pin no revision asked for {former} and now ask for {new}; `revision="{former}"` keeps
+  the one they had. A release with this is a major one.
+- As a literal, only the newest date is exact to type checkers: `Client(revision="{former}")` now
+  gives the union of all job models. To keep the exact one, pin the revision itself:
+  `from klaviyo_variant_jobs import {name}` and `Client(revision={name})`."""
+
+
+def exported_name(date: str) -> str:
+    """The name that a revision can be imported under."""
+    return f"R{date.replace('-', '_')}"
+
+
 def in_python(row: Row) -> str:
     """The row for those who write Python, with the place on the wire where the two differ."""
     name = python_name(row.where)

@@ -7,20 +7,50 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import evolve, frozen
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from tooling import codegen, fragment, upstream
 from tooling.bump import kept_revisions
-from tooling.deviations import agreement, upstream_side
+from tooling.deviations import Agreement, agreement, upstream_side
 from tooling.schema import DocumentError
 from tooling.wire import read_wire
 
 _UNUSABLE = (DocumentError, codegen.GenerationError, fragment.FragmentError)
 
 
-def check_upstream(root: Path, source: str, revision: str | None) -> tuple[str, list[str]]:
-    """The revision that was looked at, and how its fragment and the document do not agree.
+@frozen
+class Comparison:
+    """What came of comparing a document with a fragment.
+
+    Attributes:
+        revision: whose fragment it was.
+        stated: the revision that the document says it is of, or an empty string.
+        found: how they do not agree.
+    """
+
+    revision: str
+    stated: str
+    found: Agreement
+
+    @property
+    def of_another_revision(self) -> bool:
+        """Whether the document says it is of another revision than the fragment."""
+        return self.stated not in ("", self.revision)
+
+    def lines(self) -> list[str]:
+        """One line per finding, for people; empty when all is well."""
+        unneeded = len(self.found.unneeded)
+        if not self.of_another_revision or not unneeded:
+            return self.found.lines()
+        # Each is needed where it stands, for the revision that it was declared for.
+        told = f"{unneeded} entries of x-deviations, which were made for {self.revision}"
+        return [*evolve(self.found, unneeded=()).lines(), f"{'unneeded':10}  {told}"]
+
+
+def check_upstream(root: Path, source: str, revision: str | None) -> Comparison:
+    """Compare the owner's document with the fragment of a revision.
 
     Args:
         revision: by default the one that the document is of.
@@ -36,7 +66,7 @@ def check_upstream(root: Path, source: str, revision: str | None) -> tuple[str, 
         )
     ours = fragment.load(root / "spec" / f"{revision}.yaml")
     with upstream.whatever_its_shape(source):
-        return revision, agreement(ours, theirs).lines()
+        return Comparison(revision, theirs.revision, agreement(ours, theirs))
 
 
 def check_spec(root: Path) -> list[str]:
@@ -57,7 +87,10 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     options = _options(arguments)
     try:
         if options.upstream:
-            revision, found = check_upstream(root, options.upstream, options.revision)
+            compared = check_upstream(root, options.upstream, options.revision)
+            revision, found = compared.revision, compared.lines()
+            if compared.of_another_revision:
+                print(f"{options.upstream} says it is revision {compared.stated}, not {revision}")
             well = f"{revision} agrees with {options.upstream} apart from its declared deviations"
         else:
             found = check_spec(root)

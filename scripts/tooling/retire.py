@@ -79,9 +79,11 @@ def _without_remark(text: str, revision: str) -> str:
 
 def _write_changelog(file: Path, revision: str, left: Sequence[str]) -> None:
     text = file.read_text(encoding="utf-8") if file.exists() else "# Changes\n"
+    name = changes.exported_name(revision)
     entry = (
         f"## Revision {revision}, retired\n\n"
-        f'`Client(revision="{revision}")` raises `ValueError`; use {" or ".join(reversed(left))}.'
+        f'`Client(revision="{revision}")` raises `ValueError`, `{name}` is gone; '
+        f"use {' or '.join(reversed(left))}."
     )
     file.write_text(changes.changelog(text, entry), encoding="utf-8")
 

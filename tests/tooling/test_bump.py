@@ -124,6 +124,10 @@ def scope_comes(document: Document) -> None:
     operation(document)["x-klaviyo-scopes"] = ["catalogs:read", "profiles:read"]
 
 
+def link_is_demanded(document: Document) -> None:
+    document["components"]["schemas"]["PageLinks"]["required"] = ["next"]
+
+
 def parameter_is_demanded(document: Document) -> None:
     operation(document)["parameters"].append(
         {"name": "company_id", "in": "query", "required": True, "schema": {"type": "string"}}
@@ -148,7 +152,7 @@ def test_it_goes_along_every_published_revision(
         new = document.stem[:10]
         done = bump.main(clone, [new, "--from", old, "--upstream-new", str(document)])
         assert done == 0, capsys.readouterr().err
-        assert check.check_upstream(clone, str(document), new)[1] == []
+        assert check.check_upstream(clone, str(document), new).lines() == []
         if status(clone):
             dates.append(new)
         old = new
@@ -181,6 +185,52 @@ def test_the_changelog_speaks_python(clone: Path, tmp_path: Path) -> None:
     assert "`job.attributes.expires_at` is gone" in changelog
 
 
+def test_what_a_new_default_means_to_importers_is_told(
+    clone: Path, unchanged: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bump.main(clone, unchanged) == 0
+    changelog = (clone / "CHANGELOG.md").read_text(encoding="utf-8")
+    for told in (capsys.readouterr().out, changelog):
+        assert f"Clients that pin no revision asked for {OLD} and now ask for {NEW}" in told
+        assert f'`Client(revision="{OLD}")` now\n  gives the union of all job models' in told
+        assert "`from klaviyo_variant_jobs import R2030_01_15`" in told
+
+
+def test_a_revision_that_is_not_the_newest_moves_no_default(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    between = upstream(tmp_path, revision="2029-10-15")
+    edited = upstream(tmp_path, scope_comes, revision=OLD)
+    assert bump.main(clone, ["2029-10-15", "--from", OLD, "--upstream-new", between]) == 0
+    assert bump.main(clone, [OLD, "--from", OLD, "--upstream-new", edited]) == 0
+    assert "default" not in capsys.readouterr().out
+    assert "default" not in (clone / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_a_document_of_another_revision_is_taken_with_a_warning(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same, report = upstream(tmp_path, revision=NEWER), tmp_path / "report.json"
+    sides = ["--upstream-old", same, "--upstream-new", same]
+    assert bump.main(clone, [NEW, "--from", OLD, *sides, "--report", str(report)]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"bump: warning: {same} says it is revision {NEWER}, not {NEW}",
+        f"bump: warning: {same} says it is revision {NEWER}, not {OLD}",
+    ]
+    assert json.loads(report.read_bytes()) == []
+
+
+@pytest.mark.parametrize("date", ["2030-02-30", "2030-13-01", "20300415", "2030-4-15", "newest"])
+@pytest.mark.parametrize("given", [["{}", "--from", OLD], [NEW, "--from", "{}"]])
+def test_what_is_no_day_of_the_calendar_is_a_wrong_use(
+    clone: Path, given: list[str], date: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        bump.main(clone, [one.format(date) for one in given])
+    assert caught.value.code == 2
+    assert f"'{date}' is no day of the calendar" in capsys.readouterr().err
+
+
 def test_an_identifier_that_moves_is_told_with_the_function_that_finds_it() -> None:
     where = "200.data[].attributes.job_id"
     told = in_python(Row("breaking", where, f"{where} is gone; it was a string."))
@@ -194,7 +244,7 @@ def test_what_only_a_person_can_decide_is_named(
     given = [OLD, "--from", OLD, "--upstream-new", edited]
     assert bump.main(clone, given) == bump.EXIT_DECIDE
     assert "query company_id: what the client is to send there" in capsys.readouterr().out
-    assert check.check_upstream(clone, edited, None) == (OLD, [])
+    assert check.check_upstream(clone, edited, None).lines() == []
 
 
 def test_a_document_that_was_not_edited_changes_nothing(clone: Path, tmp_path: Path) -> None:
@@ -207,7 +257,6 @@ def test_a_document_that_was_not_edited_changes_nothing(clone: Path, tmp_path: P
     ("given", "told"),
     [
         ([NEW, "--from", "2021-01-01"], "no revision 2021-01-01 to start from"),
-        (["2026-13-15", "--from", OLD], "'2026-13-15' is no revision"),
         ([NEW, "--from", OLD, "--upstream-new", "missing.json"], "No such file"),
         ([NEW, "--from", OLD, "--upstream-old", "missing.json"], "missing.json"),
         ([NEW, "--from", OLD, "--report", "."], "the report cannot be written to .: Is a dir"),
@@ -438,3 +487,27 @@ def test_check_tells_differences_with_exit_code_1(
     assert "profiles:read" in capsys.readouterr().out
     assert check.main(clone, ["--upstream", upstream(tmp_path, revision=OLD)]) == 0
     assert check.main(clone, ["--upstream", upstream(tmp_path, revision=NEWER)]) == 2
+
+
+def test_check_says_first_that_a_document_is_of_another_revision(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def is_never_null(document: Document) -> None:
+        schema(document, "JobAttributes")["total_count"]["type"] = "integer"
+
+    # Two declarations that the later document does without.
+    first = upstream(tmp_path, is_never_null, link_is_demanded, revision=OLD)
+    assert bump.main(clone, [OLD, "--from", OLD, "--upstream-new", first]) == 0
+    later = upstream(tmp_path, scope_comes, revision=NEWER)
+    capsys.readouterr()
+    assert check.main(clone, ["--upstream", later, "--revision", OLD]) == 1
+    said, *found, last = capsys.readouterr().out.splitlines()
+    assert said == f"{later} says it is revision {NEWER}, not {OLD}"
+    assert [line.split()[0] for line in found] == ["service", "compatible", "compatible"]
+    assert last == f"unneeded    2 entries of x-deviations, which were made for {OLD}"
+    # The same findings of a document of this revision are told one by one.
+    edited = upstream(tmp_path, scope_comes, revision=OLD)
+    assert check.main(clone, ["--upstream", edited]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == found
+    assert [line.split()[0] for line in told[3:]] == ["unneeded", "unneeded"]
