@@ -85,7 +85,7 @@ def as_text(rows: Sequence[Row]) -> str:
         lines = [f"- {in_python(row)}" for row in rows if row.level == level]
         if lines:
             parts.append(f"### {_HEADINGS[level]}\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) or "Nothing changes."
+    return "\n\n".join(parts) or "Nothing changes on the wire."
 
 
 def default_moves(former: str, new: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from klaviyo_variant_jobs import NEWEST
 from klaviyo_variant_jobs.cli.asked import Asked
 from klaviyo_variant_jobs.cli.listing import run
 from klaviyo_variant_jobs.cli.options import Surroundings
@@ -32,7 +33,7 @@ def listing(*, output: str, faults: tuple[Fault | int, ...]) -> None:
         api_key_file=None,
         base_url="https://a.klaviyo.com",
         sandbox=False,
-        revision="2026-07-15",
+        revision=NEWEST.date,
         status=(),
         fields=(),
         since=None,
