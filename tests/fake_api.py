@@ -16,10 +16,10 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import attrs
 import httpx
 
-from klaviyo_variant_jobs import Clock
+from klaviyo_variant_jobs import NEWEST, Clock
 
 ORIGIN = "https://a.klaviyo.com"
-PATH = "/api/catalog-variant-bulk-create-jobs"
+PATH = NEWEST.path
 KEY = "pk_0123456789abcdef0123456789abcdef"
 
 

@@ -18,8 +18,6 @@ from klaviyo_variant_jobs import NEWEST, REVISIONS
 from klaviyo_variant_jobs.revisions import stable_until
 from klaviyo_variant_jobs.sandbox import (
     Fault,
-    Request,
-    Response,
     Sandbox,
     SandboxJob,
     VirtualClock,

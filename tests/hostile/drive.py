@@ -17,6 +17,7 @@ import httpx
 
 from hostile.fault_server import Fault, FaultServer
 from klaviyo_variant_jobs import (
+    NEWEST,
     AsyncClient,
     Checkpoint,
     Client,
@@ -129,7 +130,7 @@ def _options(url: str, clock: SkippingClock, options: dict[str, Any]) -> dict[st
     return {
         **({} if "access_token" in options else {"api_key": KEY}),
         "base_url": url,
-        "revision": "2026-07-15",
+        "revision": NEWEST.date,
         "timeout": 5.0,
         "clock": clock,
         "rate_limiter": RateLimiter.unlimited(),

@@ -21,7 +21,9 @@ from typing import Any, Self
 
 import attrs
 
-PATH = "/api/catalog-variant-bulk-create-jobs"
+from klaviyo_variant_jobs import NEWEST
+
+PATH = NEWEST.path
 JSON_API = "application/vnd.api+json"
 
 

@@ -39,7 +39,7 @@ ONCE = RetryPolicy(max_attempts=1)
 
 def make(kind: Any, server: FaultServer, **options: Any) -> Any:
     options.setdefault("rate_limiter", RateLimiter.unlimited())
-    return kind(KEY, revision="2026-07-15", base_url=server.url, timeout=5.0, **options)
+    return kind(KEY, revision=NEWEST.date, base_url=server.url, timeout=5.0, **options)
 
 
 @pytest.mark.parametrize("turns", [1, 5, 10, 20])
@@ -91,7 +91,7 @@ def test_a_client_lends_a_connection_again_and_closes_all_with_itself(server: Fa
 FORKING = """
 import os, sys
 from klaviyo_variant_jobs import Client, RateLimiter
-client = Client("pk_test", revision="2026-07-15", base_url=sys.argv[1], timeout=5,
+client = Client("pk_test", revision=sys.argv[2], base_url=sys.argv[1], timeout=5,
                 rate_limiter=RateLimiter(burst=10_000, steady=100_000))
 def everything():
     return [job.id for job in client.iter_jobs()]
@@ -113,7 +113,15 @@ sys.exit(any(codes) or everything() != before)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
 def test_forked_processes_read_their_own_answers(server: FaultServer) -> None:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, server.url]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        "-c",
+        FORKING,
+        server.url,
+        NEWEST.date,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -178,7 +186,7 @@ def test_an_exception_of_a_signal_handler_anywhere_in_the_limiter_costs_no_place
         limiter = RateLimiter(burst=3, steady=90)
         with (
             httpx.Client(transport=httpx.MockTransport(answer)) as http_client,
-            Client(KEY, revision="2026-07-15", rate_limiter=limiter, http_client=http_client) as c,
+            Client(KEY, revision=NEWEST.date, rate_limiter=limiter, http_client=http_client) as c,
         ):
             c.get_page()
             interrupted = interrupted_at(line, c.get_page, rate_limits)
@@ -287,7 +295,7 @@ def test_a_token_from_a_task_that_was_cancelled_is_a_token_error(server: FaultSe
 
     async def main() -> None:
         async with AsyncClient(
-            access_token=token, revision="2026-07-15", base_url=server.url
+            access_token=token, revision=NEWEST.date, base_url=server.url
         ) as client:
             with pytest.raises(TokenError, match="nothing was sent"):
                 await client.get_page()
@@ -416,5 +424,5 @@ def test_threads_that_ask_for_a_first_page_at_once_all_send_whole_requests(
     assert len(server.requests) == 60
     for request in server.requests:
         assert request.headers["authorization"] == f"Klaviyo-API-Key {KEY}"
-        assert request.headers["revision"] == "2026-07-15"
+        assert request.headers["revision"] == NEWEST.date
         assert "host" in request.headers

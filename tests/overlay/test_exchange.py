@@ -18,6 +18,7 @@ import pytest
 
 from fake_api import jobs, page_body
 from klaviyo_variant_jobs import (
+    NEWEST,
     APIError,
     BadRequestError,
     Clock,
@@ -46,7 +47,6 @@ from klaviyo_variant_jobs.exchange import (
     Terms,
     exchange,
 )
-from klaviyo_variant_jobs.revisions import find
 
 PAGE = Response(200, {"x-klaviyo-req-id": "req"}, page_body(jobs(2)))
 
@@ -109,7 +109,7 @@ class Request:
         self.steps: Generator[Step, Outcome, Answer] = exchange(
             Terms(
                 revision="2026-07-15",
-                decoder=PageDecoder(find("2026-07-15").load().page_model),
+                decoder=PageDecoder(NEWEST.load().page_model),
                 limiter=self.places,
                 policy=RetryPolicy(**policy),
                 clock=self.clock,
