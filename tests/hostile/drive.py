@@ -130,7 +130,7 @@ def _options(url: str, clock: SkippingClock, options: dict[str, Any]) -> dict[st
     return {
         **({} if "access_token" in options else {"api_key": KEY}),
         "base_url": url,
-        "revision": NEWEST.date,
+        "revision": NEWEST,
         "timeout": 5.0,
         "clock": clock,
         "rate_limiter": RateLimiter.unlimited(),

@@ -237,7 +237,7 @@ def test_a_server_error_and_a_dropped_connection_in_turn_share_one_count(trial: 
 
 
 def test_an_async_client_says_that_it_belongs_to_its_first_event_loop(server: FaultServer) -> None:
-    client = AsyncClient("pk_test", revision=NEWEST.date, base_url=server.url)
+    client = AsyncClient("pk_test", revision=NEWEST, base_url=server.url)
 
     async def take(number: int) -> Any:
         jobs = client.iter_jobs()

@@ -39,7 +39,7 @@ ONCE = RetryPolicy(max_attempts=1)
 
 def make(kind: Any, server: FaultServer, **options: Any) -> Any:
     options.setdefault("rate_limiter", RateLimiter.unlimited())
-    return kind(KEY, revision=NEWEST.date, base_url=server.url, timeout=5.0, **options)
+    return kind(KEY, revision=NEWEST, base_url=server.url, timeout=5.0, **options)
 
 
 @pytest.mark.parametrize("turns", [1, 5, 10, 20])
@@ -186,7 +186,7 @@ def test_an_exception_of_a_signal_handler_anywhere_in_the_limiter_costs_no_place
         limiter = RateLimiter(burst=3, steady=90)
         with (
             httpx.Client(transport=httpx.MockTransport(answer)) as http_client,
-            Client(KEY, revision=NEWEST.date, rate_limiter=limiter, http_client=http_client) as c,
+            Client(KEY, revision=NEWEST, rate_limiter=limiter, http_client=http_client) as c,
         ):
             c.get_page()
             interrupted = interrupted_at(line, c.get_page, rate_limits)
@@ -294,9 +294,7 @@ def test_a_token_from_a_task_that_was_cancelled_is_a_token_error(server: FaultSe
         return await refreshing
 
     async def main() -> None:
-        async with AsyncClient(
-            access_token=token, revision=NEWEST.date, base_url=server.url
-        ) as client:
+        async with AsyncClient(access_token=token, revision=NEWEST, base_url=server.url) as client:
             with pytest.raises(TokenError, match="nothing was sent"):
                 await client.get_page()
             caller = asyncio.create_task(client.get_page())

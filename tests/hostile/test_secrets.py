@@ -162,7 +162,7 @@ def test_a_good_run_logs_no_key_either(
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("name", ["api_key", "access_token"])
 def test_no_repr_of_a_client_or_what_it_is_made_of_has_the_key(kind: Any, name: str) -> None:
-    client = kind(**{name: KEY}, revision=NEWEST.date)
+    client = kind(**{name: KEY}, revision=NEWEST)
     for thing in reachable(client):
         if not isinstance(thing, str | dict | tuple | bytes | types.MethodType):
             assert not holds_key(repr(thing)), type(thing)
@@ -219,7 +219,7 @@ def test_an_authorization_of_the_httpx_client_does_not_replace_the_key(
     headers = {"Authorization": "Basic other", "X-Trace": "yes"}
     with (
         httpx.Client(headers=headers, auth=("user", "pass"), cookies={"a": "b"}) as http_client,
-        Client(KEY, base_url=server.url, revision=NEWEST.date, http_client=http_client) as client,
+        Client(KEY, base_url=server.url, revision=NEWEST, http_client=http_client) as client,
     ):
         client.get_page()
     (request,) = server.requests

@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import attrs
 import httpx
 import pytest
 
@@ -27,6 +28,7 @@ from klaviyo_variant_jobs import (
     PaginationError,
     RateLimitError,
     RetryPolicy,
+    Revision,
     RevisionRetiredError,
     ServerError,
     TransportError,
@@ -148,9 +150,16 @@ async def test_filter_and_fields_go_with_every_page(wire: Wire) -> None:
         assert query["fields[catalog-variant-bulk-create-job]"] == "status,created_at"
 
 
-async def test_before_2023_12_15_the_identifier_is_always_among_the_fields(wire: Wire) -> None:
+@pytest.mark.parametrize(
+    "revision",
+    [revision for revision in REVISIONS if revision.id_in_attributes],
+    ids=lambda revision: revision.date,
+)
+async def test_before_2023_12_15_the_identifier_is_always_among_the_fields(
+    wire: Wire, revision: Revision[Any]
+) -> None:
     api = FakeAPI()
-    client = wire.client(api, revision="2022-10-17")
+    client = wire.client(api, revision=revision)
     await wire.all(client.iter_jobs(fields=["status"]))
     (query,) = api.queries
     assert query["fields[catalog-variant-bulk-create-job]"] == "status,job_id"
@@ -679,7 +688,8 @@ async def test_a_checkpoint_of_another_revision_is_refused_before_anything_is_se
     wire: Wire,
 ) -> None:
     api = FakeAPI(jobs(7))
-    place = wire.client(api, revision=REVISIONS[0].date).iter_jobs().checkpoint
-    with pytest.raises(CheckpointError, match=REVISIONS[0].date):
+    other = attrs.evolve(REVISIONS[-1], date="2020-01-01")
+    place = wire.client(api, revision=other).iter_jobs().checkpoint
+    with pytest.raises(CheckpointError, match=other.date):
         wire.client(api, revision=REVISIONS[-1].date).iter_jobs(resume=place)
     assert api.requests == []
