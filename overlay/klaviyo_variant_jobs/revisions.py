@@ -36,9 +36,11 @@ def find(revision: str | Revision[Any]) -> Revision[Any]:
         if known.date == revision:
             return known
     dates = ", ".join(known.date for known in REVISIONS)
+    # An older date is no mistake of an old release: the API has retired it, or soon will.
+    newer = isinstance(revision, str) and revision > NEWEST.date
     raise ValueError(
         f"this release does not know revision {revision!r}; it knows {dates}. "
-        "Pin one of these, or upgrade klaviyo-variant-jobs"
+        f"Pin one of these{', or upgrade klaviyo-variant-jobs' if newer else ''}"
     )
 
 

@@ -66,6 +66,16 @@ def test_an_unknown_revision_is_refused_with_those_it_knows(kind: Any) -> None:
 
 
 @both
+@pytest.mark.parametrize(("date", "upgrading"), [("2019-01-01", False), ("2099-01-15", True)])
+def test_upgrading_is_advised_for_a_revision_that_is_to_come(
+    kind: Any, date: str, upgrading: bool
+) -> None:
+    with pytest.raises(ValueError, match="Pin one of these") as refused:
+        kind(KEY, revision=date)
+    assert ("upgrade" in str(refused.value)) is upgrading
+
+
+@both
 def test_the_newest_revision_is_the_default(kind: Any) -> None:
     assert kind(KEY).revision == NEWEST.date
 
