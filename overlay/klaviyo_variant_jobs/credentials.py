@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import os
 import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -51,7 +50,7 @@ _SHORTEST_SECRET = 12
 _REDACTED = "[redacted]"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Authorization:
     """The header that a request carried, and how to take its secret out of what came back.
 
@@ -67,6 +66,8 @@ class Authorization:
 
     def redact(self, text: str) -> str:
         """The text without the secret, however it is written there; itself if it has none."""
+        import html  # For errors only, and its table of names takes a millisecond.
+
         for readable in (str, _without_json_escapes, html.unescape, unquote):
             plain = readable(text)
             redacted = self._redacted(plain)

@@ -62,7 +62,7 @@ class Sleep:
 Step = AwaitPlace | Send | Sleep
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Response:
     """A status and what came with it."""
 
@@ -78,7 +78,7 @@ Outcome = Response | KlaviyoError | None
 """What came of a step: a `Response`, or the error that stood in its way; None but for `Send`."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Answer:
     """A decoded page and what its response said besides."""
 
@@ -89,7 +89,7 @@ class Answer:
     authorization: Authorization
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Terms:
     """What every exchange of one client has in common."""
 

@@ -61,7 +61,7 @@ class Page(Generic[JobT_co]):
 _LONGEST_CURSOR = 16 * 1024
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Endpoint:
     """Where the pages are; the only place that a next link may lead to."""
 
@@ -132,7 +132,7 @@ def _origin(parts: urllib.parse.SplitResult) -> tuple[str, str | None, int | Non
     return parts.scheme, parts.hostname, port
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Standing(Generic[JobT]):
     """Where a walk stands: on one page, or before the first."""
 

@@ -29,7 +29,7 @@ _KEPT_S = 5.0
 """As long as httpx uses one again. The last one used goes first, so the others grow old."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Connection(Generic[TransmitT, CloseT]):
     """A way to the server: how to send a request on it, and how to close it."""
 

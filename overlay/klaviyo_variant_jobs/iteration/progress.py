@@ -14,7 +14,7 @@ from klaviyo_variant_jobs.pagination import JobT, Page, Query, Standing, Walk
 ItemT = TypeVar("ItemT")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Given(Generic[ItemT]):
     """What a page has to give out, and how many of its jobs have been taken so far."""
 
