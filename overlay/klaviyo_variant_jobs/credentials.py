@@ -58,9 +58,11 @@ class Authorization:
     """
 
     header: str = attrs.field(default="", repr=False)
+    _forms: tuple[str, ...] = attrs.field(init=False, repr=False)
 
-    @property
-    def _forms(self) -> tuple[str, ...]:
+    @_forms.default
+    def _of_the_secret(self) -> tuple[str, ...]:
+        # Once for a fixed key: every page's headers are looked through for them.
         secret = self.header.partition(" ")[2]
         return () if len(secret) < _SHORTEST_SECRET else (secret, quote(secret, safe=""))
 

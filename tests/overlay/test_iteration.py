@@ -471,6 +471,16 @@ async def test_closing_ends_a_wait_of_the_page_ahead_at_once(wire: Wire) -> None
     assert len(api.requests) == sent
 
 
+async def everything_ended(wire: Wire) -> None:
+    """No task and no thread but this one is left."""
+    if wire.kind == "async":
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+
+
 async def test_a_dropped_iteration_is_forgotten_at_once_and_its_page_ahead_ends_by_itself(
     wire: Wire,
 ) -> None:
@@ -517,13 +527,7 @@ async def test_the_page_ahead_of_a_dropped_iteration_is_not_tried_again(wire: Wi
     del iteration
     gc.collect()
     dropped.set()
-    if wire.kind == "async":
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0)
-    else:
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread():
-                thread.join()
+    await everything_ended(wire)
     assert len(api.requests) == 2
 
 
@@ -533,13 +537,7 @@ async def test_a_failed_page_ahead_of_a_dropped_iteration_is_not_reported(wire: 
     iteration = wire.client(api).iter_jobs(prefetch=1)
     await wire.next(iteration)
     del iteration
-    if wire.kind == "async":
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0)
-    else:
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread():
-                thread.join()
+    await everything_ended(wire)
     gc.collect()
 
 

@@ -11,7 +11,7 @@ import click
 import httpx
 
 from klaviyo_variant_jobs import Client
-from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL, ssl_context
+from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL, proxy_errors, ssl_context
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
 
 from .asked import Asked
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SANDBOX_KEY = "pk_sandbox"
 
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CERTIFICATES = ("ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 
 
@@ -79,26 +78,17 @@ def _http_client(transport: httpx.BaseTransport | None) -> httpx.Client:
     try:
         verify = ssl_context()
     except OSError as error:  # That of the ssl module is one as well.
-        named = ", ".join(f"{name}={os.environ[name]}" for name in _set(_CERTIFICATES))
+        named = ", ".join(
+            f"{name}={value}"
+            for name, value in os.environ.items()
+            if value and name.lower() in _CERTIFICATES
+        )
         raise Stopped(
             f"error: cannot prepare TLS: {error.strerror or error}"
             + (f"; look at {named} in the environment" if named else "")
         ) from error
     try:
-        return httpx.Client(verify=verify)
-    except (ValueError, httpx.InvalidURL):
-        # Not quoted: there may be a password in it.
-        raise Stopped(
-            "error: a proxy that the environment names cannot be used; look at "
-            f"{', '.join(_set(_PROXIES))}, and write it like http://proxy.example.com:8080"
-        ) from None
-    except ImportError:
-        raise Stopped(
-            "error: the environment names a SOCKS proxy; get what it needs with: "
-            "pip install 'httpx[socks]'"
-        ) from None
-
-
-def _set(names: tuple[str, ...]) -> list[str]:
-    """The environment variables of these names, in any case, that have a value."""
-    return [name for name, value in os.environ.items() if name.lower() in names and value]
+        with proxy_errors():
+            return httpx.Client(verify=verify)
+    except ValueError as error:
+        raise Stopped(f"error: {error}") from error

@@ -113,7 +113,7 @@ class AsyncClient(Shell[JobT]):
         self._bound = http_client is None
         # An event loop holds tasks weakly; one whose iterator was dropped still has to end in
         # order.
-        self._ahead: set[asyncio.Task[Page[Any]]] = set()
+        self._running: set[asyncio.Task[Page[Any]]] = set()
 
     def iter_jobs(
         self,
@@ -135,7 +135,7 @@ class AsyncClient(Shell[JobT]):
         errors are of the `KlaviyoError` family and carry `.checkpoint`.
         """
         walk = self._walk(status, fields, resume, prefetch)
-        return AsyncIteration(walk, give_jobs, self._fetch, prefetch, self._ahead)
+        return AsyncIteration(walk, give_jobs, self._fetch, prefetch, self._running)
 
     def iter_pages(
         self,
@@ -147,7 +147,7 @@ class AsyncClient(Shell[JobT]):
     ) -> AsyncIteration[Page[JobT]]:
         """Like `iter_jobs`, page by page."""
         walk = self._walk(status, fields, resume, prefetch)
-        return AsyncIteration(walk, give_page, self._fetch, prefetch, self._ahead)
+        return AsyncIteration(walk, give_page, self._fetch, prefetch, self._running)
 
     async def get_page(
         self,

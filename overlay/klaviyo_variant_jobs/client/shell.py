@@ -7,6 +7,7 @@ import functools
 import ipaddress
 import logging
 import math
+import os
 import re
 import ssl
 import urllib.parse
@@ -224,16 +225,13 @@ class Shell(Generic[JobT]):
 
     def _failed(self, error: Exception, authorization: Authorization) -> KlaviyoError:
         """The failure of a request in our terms, without the key that httpx's own carries."""
-        links: list[BaseException | None] = [error]
+        links: list[BaseException] = [error]
         for link in links:
-            if link is None:
-                continue
             _forget(link, self._url, authorization)
             # What a token callable raised is its own: its traceback says where.
             if not isinstance(link, TokenError) or isinstance(link.__cause__, UnfitSecret):
-                links += [
-                    other for other in (link.__cause__, link.__context__) if other not in links
-                ]
+                behind = (link.__cause__, link.__context__)
+                links += [other for other in behind if other and other not in links]
         if isinstance(error, KlaviyoError):
             return error
         said = one_line(authorization.redact(str(error)), 500) or "no detail given"
@@ -359,15 +357,20 @@ def proxy_errors() -> Iterator[None]:
     try:
         yield
     except (httpx.InvalidURL, ValueError):
+        named = [name for name, value in os.environ.items() if value and name.lower() in _PROXIES]
         # Not quoted: there may be a password in it.
         raise ValueError(
-            "a proxy that the environment names in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be "
-            "used; write it like http://proxy.example.com:8080"
+            f"a proxy that the environment names cannot be used; look at {', '.join(named)}, and "
+            "write it like http://proxy.example.com:8080"
         ) from None
     except ImportError:
         raise ValueError(
-            "the environment names a SOCKS proxy; get what it needs with: pip install httpx[socks]"
+            "the environment names a SOCKS proxy; get what it needs with: "
+            "pip install 'httpx[socks]'"
         ) from None
+
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 def error_body_s(left_s: float) -> float:
@@ -438,15 +441,14 @@ def _checked_base_url(base_url: str) -> str:
 
 def _can_exist(host: str) -> bool:
     """Whether name servers could be asked for it; Python's codec for names raises UnicodeError."""
-    labels = host.removesuffix(".").split(".")
     if host.startswith("["):
         return True
-    try:
-        # Decoded only if it has to be: the tables for that take milliseconds to import.
-        _ = httpx.URL(f"https://{host}").host if "xn--" in host.lower() else host
-    except (UnicodeError, httpx.InvalidURL):
-        return False
-    return all(0 < len(label) < 64 for label in labels)
+    if "xn--" in host.lower():  # Else not decoded: the tables for that take milliseconds to import.
+        try:
+            _ = httpx.URL(f"https://{host}").host
+        except (UnicodeError, httpx.InvalidURL):
+            return False
+    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 def _is_loopback(host: str) -> bool:
