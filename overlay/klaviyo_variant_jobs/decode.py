@@ -139,8 +139,12 @@ def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
 
 
 @functools.cache
-def _hints(model: type) -> dict[str, Any]:
-    return typing.get_type_hints(model, include_extras=True)
+def _hints(model: Any) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(model)}
+
+
+def _is_model(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
 def _fit_raw(
@@ -178,9 +182,9 @@ def _fit(value: Any, hint: Any, path: str, odd: list[str]) -> Any:
         except msgspec.ValidationError:
             pass
     core = _core(hint)
-    if value is None and attrs.has(core):
+    if value is None and _is_model(core):
         return _build(core, {})  # Null reads like absent.
-    if isinstance(value, dict) and attrs.has(core):
+    if isinstance(value, dict) and _is_model(core):
         members = {
             name: _fit(value[name], member, f"{path}.{name}", odd)
             for name, member in _hints(core).items()
@@ -228,13 +232,11 @@ def _core(hint: Any) -> Any:
 
 def _build(model: Any, values: dict[str, Any], path: str = "", odd: list[str] | None = None) -> Any:
     """An instance of `model`; a required value that is missing is empty rather than fatal."""
-    arguments: dict[str, Any] = {}
-    for field in attrs.fields(model):
-        if field.name in values:
-            arguments[field.alias] = values[field.name]
-        elif field.default is attrs.NOTHING:
-            wanted = _core(_hints(model)[field.name])
-            arguments[field.alias] = _build(wanted, {}) if attrs.has(wanted) else None
-            if odd is not None and not attrs.has(wanted):
+    members = dict(values)
+    for field in msgspec.structs.fields(model):
+        if field.required and field.name not in values:
+            empty = _is_model(_core(field.type))
+            members[field.name] = _build(_core(field.type), {}) if empty else None
+            if odd is not None and not empty:
                 odd.append(f"{path}.{field.name}")
-    return model(**arguments)
+    return model(**members)

@@ -167,7 +167,7 @@ def test_a_page_without_data_is_no_page(revision: Revision[AnyJob]) -> None:
 
 def test_models_are_frozen_and_slotted() -> None:
     job = decoded(FULL).data[0]
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         job.id = "other"  # type: ignore[misc]
     assert not hasattr(job, "__dict__")
 
@@ -180,7 +180,7 @@ def test_a_copy_equals_its_original(copied: Any) -> None:
 
 
 def test_a_link_called_self_can_be_given_to_the_constructor() -> None:
-    assert new.JobLinks(self_="https://x/").self == "https://x/"
+    assert new.JobLinks(self="https://x/").self == "https://x/"
 
 
 def test_a_known_status_is_its_member() -> None:

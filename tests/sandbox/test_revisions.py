@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from klaviyo_variant_jobs.sandbox import Request, Response, Sandbox, VirtualClock
@@ -164,8 +165,7 @@ class Weight(enum.Enum):
     LIGHT = "light"
 
 
-@attrs.frozen
-class NewAttributes:
+class NewAttributes(msgspec.Struct, kw_only=True):
     status: str | None = None
     processed_count: int | None = None
     mood: str | None = None
@@ -174,14 +174,12 @@ class NewAttributes:
     anything: object = None
 
 
-@attrs.frozen
-class NewJob:
+class NewJob(msgspec.Struct, kw_only=True):
     id: str | None = None
     attributes: NewAttributes | None = None
 
 
-@attrs.frozen
-class NewPage:
+class NewPage(msgspec.Struct, kw_only=True):
     data: list[NewJob]
 
 

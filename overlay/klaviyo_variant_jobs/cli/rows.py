@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 
 from klaviyo_variant_jobs.revisions import Revision, job_id
 
@@ -110,7 +111,7 @@ def error_rows(job: object) -> Iterator[ErrorRow]:
 
 
 def _said(error: object) -> Any:
-    if not attrs.has(type(error)):
+    if not isinstance(error, msgspec.Struct):
         return error
     said = (getattr(error, name, None) for name in ("detail", "title", "code"))
     return next((text for text in said if text is not None), None)

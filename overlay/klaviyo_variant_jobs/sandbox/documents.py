@@ -151,15 +151,15 @@ def _invented(annotation: Any) -> Any:
     return msgspec.UNSET
 
 
-def _members(model: Any, *path: str) -> Mapping[str, Any]:
-    """Names and annotations of the model's members, after following `path`; none if it ends."""
-    for step in path:
-        inner = typing.get_type_hints(model).get(step)
-        model = next((part for part in _parts(inner) if attrs.has(part)), None)
-        if model is None:
-            return {}
-    hints = typing.get_type_hints(model)
-    return {field.name: hints[field.name] for field in attrs.fields(model)}
+def _members(annotation: Any, *path: str) -> Mapping[str, Any]:
+    """Names and annotations of a model's members, after following `path`; none if it ends."""
+    members = {
+        field.name: field.type
+        for model in _parts(annotation)
+        if isinstance(model, type) and issubclass(model, msgspec.Struct)
+        for field in msgspec.structs.fields(model)
+    }
+    return _members(members.get(path[0]), *path[1:]) if path else members
 
 
 def _parts(annotation: Any) -> Sequence[Any]:
