@@ -96,7 +96,8 @@ class Endpoint:
         cursors = [
             urllib.parse.unquote_plus(value, errors="surrogateescape")
             for name, _, value in (item.partition("=") for item in query.split("&"))
-            if urllib.parse.unquote_plus(name) == "page[cursor]"
+            # As the API writes it, first: that spares taking it apart.
+            if name == "page%5Bcursor%5D" or urllib.parse.unquote_plus(name) == "page[cursor]"
         ]
         if len(cursors) != 1 or not cursors[0]:
             return unusable("has no cursor" if not any(cursors) else "has several cursors")
@@ -213,7 +214,14 @@ class Walk(Generic[JobT]):
 
         They need not be in memory together with the next ones, whose decoding can use their place.
         """
-        return attrs.evolve(self.at, served=(), jobs=(), skipped=0)
+        at = self.at
+        return Standing(
+            number=at.number,
+            index=at.index,
+            cursor=at.cursor,
+            next=at.next,
+            seen_cursors=at.seen_cursors,
+        )
 
     def checkpoint(self, given: int) -> Checkpoint:
         """The place after `given` of the jobs to be given out."""

@@ -243,7 +243,8 @@ class AsyncClient(Shell[JobT]):
     async def _whole(self, response: httpx.Response, reader: BodyReader) -> bytes:
         if response.is_stream_consumed:
             return reader.take_decoded(response.content)
-        async for chunk in response.aiter_raw():
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        async for chunk in response.stream:  # As in Client.
             reader.feed(chunk)
         return reader.finish()
 

@@ -41,8 +41,7 @@ def give_page(at: Standing[JobT], page: Page[JobT]) -> Given[Page[JobT]]:
     return Given(items, lambda: 0 if operator.length_hint(items) else len(jobs))
 
 
-def _nothing() -> Given[Any]:
-    return Given(iter(()), lambda: 0)
+_NOTHING: Given[Any] = Given(iter(()), lambda: 0)
 
 
 class Progress(Generic[ItemT]):
@@ -51,7 +50,7 @@ class Progress(Generic[ItemT]):
     def __init__(self, walk: Walk[Any], give: Give[ItemT]) -> None:
         self._walk = walk
         self._give = give
-        self._given: Given[ItemT] = _nothing()
+        self._given: Given[ItemT] = _NOTHING
         self._items = self._given.items
         self._closed = False
 
@@ -73,8 +72,8 @@ class Progress(Generic[ItemT]):
         """
         query = self._walk.upcoming()
         if query is not None:
-            emptied, nothing = self._walk.emptied(), _nothing()
-            self._walk.at, self._given = emptied, nothing
+            emptied = self._walk.emptied()
+            self._walk.at, self._given = emptied, _NOTHING
         return query
 
     def _upcoming(self) -> Query | None:
