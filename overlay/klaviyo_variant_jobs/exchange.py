@@ -265,6 +265,11 @@ ANNOUNCED_WAIT_S = 1.0
 # time, which took three times as long as decompressing it (949 KB: 1.3 ms, in pieces 0.5 ms).
 _PIECE = 32 * 1024
 
+# Joining the pieces of a page of 105 KB takes 4 % less of its CPU than a buffer that grows. More
+# pieces go to one: tiny ones take many times their size, and those of a large page, besides the
+# whole, would come fresh from the system each time.
+_FEW = 4
+
 
 class BodyReader:
     """Puts a body together from its raw chunks, decompressed and bounded.
@@ -274,6 +279,7 @@ class BodyReader:
     """
 
     def __init__(self, encoding: str = "", *, limit_bytes: int = DECODED_LIMIT) -> None:
+        self._pieces: list[bytes] = []
         self._body = io.BytesIO()
         self._limit = self._left = limit_bytes
         self._begun = False
@@ -312,7 +318,9 @@ class BodyReader:
             chunk = gzip.unconsumed_tail
 
     def _keep(self, chunk: bytes) -> None:
-        self._body.write(chunk[: self._left])
+        self._pieces.append(chunk[: self._left])
+        if len(self._pieces) > _FEW:
+            self._gather()
         self._left -= len(chunk)
         if self._left < 0:
             raise InvalidResponseError(
@@ -320,8 +328,15 @@ class BodyReader:
                 "endpoint is; check base_url and proxies"
             )
 
+    def _gather(self) -> None:
+        self._body.writelines(self._pieces)
+        self._pieces.clear()
+
     def so_far(self) -> bytes:
         """What has come, whole or not."""
+        if not self._body.tell():
+            return b"".join(self._pieces)
+        self._gather()
         return self._body.getvalue()
 
     def finish(self) -> bytes:

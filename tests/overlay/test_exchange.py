@@ -9,6 +9,7 @@ import functools
 import gzip
 import json
 import logging
+import tracemalloc
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator
@@ -458,6 +459,26 @@ def fed(reader: BodyReader, *chunks: bytes) -> bytes:
 def test_a_plain_body_is_its_chunks(encoding: str) -> None:
     assert fed(BodyReader(encoding), b"ab", b"", b"cd") == b"abcd"
     assert fed(BodyReader(encoding)) == b""
+
+
+@pytest.mark.parametrize("size", [1, 3, 200, 10_000])
+def test_a_plain_body_comes_together_however_it_is_cut(size: int) -> None:
+    body = page_body(jobs(5))
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    reader = BodyReader()
+    assert fed(reader, *chunks) == body
+    assert reader.so_far() == body
+
+
+def test_a_body_in_tiny_pieces_takes_the_memory_of_its_bytes() -> None:
+    reader = BodyReader()
+    tracemalloc.start()
+    try:
+        for number in range(50_000):
+            reader.feed(b"%08d" % number)
+        assert tracemalloc.get_traced_memory()[0] < 2 * 400_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP "])
