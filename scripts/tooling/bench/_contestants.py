@@ -148,6 +148,64 @@ def dicts() -> Reader:
     return read
 
 
+def bare() -> Reader:
+    """httpx's transport and our models, without any of our own logic: what is left to save."""
+    import httpx
+
+    decoder, requested = _bare_parts()
+    transport = httpx.HTTPTransport()
+
+    def read(url: str) -> int:
+        jobs = 0
+        link: str | None = url + PATH
+        while link:
+            response = transport.handle_request(requested(link))
+            page = decoder.decode(b"".join(response.iter_raw()))
+            response.close()
+            jobs += counted(page.data)
+            link = page.links.next
+        return jobs
+
+    return read
+
+
+def bare_async() -> Reader:
+    """`bare` under asyncio."""
+    import httpx
+
+    decoder, requested = _bare_parts()
+    runner = asyncio.Runner()
+    transport = httpx.AsyncHTTPTransport()
+
+    async def listed(url: str) -> int:
+        jobs = 0
+        link: str | None = url + PATH
+        while link:
+            response = await transport.handle_async_request(requested(link))
+            page = decoder.decode(b"".join([chunk async for chunk in response.aiter_raw()]))
+            await response.aclose()
+            jobs += counted(page.data)
+            link = page.links.next
+        return jobs
+
+    return lambda url: runner.run(listed(url))
+
+
+def _bare_parts() -> tuple[Any, Callable[[str], Any]]:
+    import httpx
+    import msgspec
+
+    from klaviyo_variant_jobs_api.registry import REVISIONS
+
+    (revision,) = (known for known in REVISIONS if known.date == REVISION)
+    timeout = httpx.Timeout(30).as_dict()
+
+    def requested(link: str) -> httpx.Request:
+        return httpx.Request("GET", link, headers=_HEADERS, extensions={"timeout": timeout})
+
+    return msgspec.json.Decoder(revision.load().page_model), requested
+
+
 def structs() -> Reader:
     """http.client and msgspec Structs of every member: about as fast as typed Python gets."""
     import msgspec
@@ -184,6 +242,8 @@ CONTESTANTS: dict[str, Callable[[], Reader]] = {
     "sdk": sdk,
     "sdk_kept": sdk_kept,
     "dicts": dicts,
+    "bare": bare,
+    "bare_async": bare_async,
     "structs": structs,
 }
 

@@ -35,8 +35,10 @@ def main(argv: Sequence[str]) -> int:
     peers = None if options.no_peers else peers_python()
     ratios = _ratios(options.pages, with_sdk=peers is not None)
     laps = list(dict.fromkeys(lap for r in ratios for lap in (r.dividend, r.divisor)))
+    small = Listing("small", "plain", options.pages)
+    laps += [Lap("bare", small), Lap("bare_async", small)]
     if peers:
-        laps.append(Lap("sdk_kept", Listing("small", "plain", options.pages)))
+        laps.append(Lap("sdk_kept", small))
     with page_server() as server:
         cpu_ms = cpu_ms_per_page(laps, server=server, rounds=options.rounds, peers=peers)
     return show(
