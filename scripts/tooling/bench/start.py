@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
     peers = None if options.no_peers else peers_python()
     python = str(peers or sys.executable)
     env = environment(with_sdk=peers is not None)
+    # Installed packages come compiled. Ours, run from the tree, would be compiled in each process.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def output(code: str) -> str:
         return subprocess.run(
