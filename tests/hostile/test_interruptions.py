@@ -30,9 +30,9 @@ from klaviyo_variant_jobs import (
     TransportError,
     job_id,
     pagination,
-    rate_limits,
 )
 from klaviyo_variant_jobs.iteration import progress
+from klaviyo_variant_jobs.rate_limits import headers, limiter, quota, shared, turn
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -130,7 +130,7 @@ def test_a_forked_process_is_not_held_up_by_what_its_parent_was_doing() -> None:
     limiter = RateLimiter(burst=2, steady=100)
     under_way = [limiter.join(0.0) for _ in range(3)]
     limiter._turn.lock.acquire()
-    rate_limits._start_in_child()
+    shared._start_in_child()
     snapshot = limiter.snapshot(0.0)
     assert (snapshot.in_flight, snapshot.waiting) == (0, 0)
     assert limiter.join(0.0).wait_s(0.0) == 0.0
@@ -183,21 +183,21 @@ def test_an_exception_of_a_signal_handler_anywhere_in_the_limiter_costs_no_place
     interrupted = True
     while interrupted:
         line += 1
-        limiter = RateLimiter(burst=3, steady=90)
+        paced = RateLimiter(burst=3, steady=90)
         with (
             httpx.Client(transport=httpx.MockTransport(answer)) as http_client,
-            Client(KEY, revision=NEWEST, rate_limiter=limiter, http_client=http_client) as c,
+            Client(KEY, revision=NEWEST, rate_limiter=paced, http_client=http_client) as c,
         ):
             c.get_page()
-            interrupted = interrupted_at(line, c.get_page, rate_limits)
-        assert not limiter._turn.lock.locked()
+            interrupted = interrupted_at(line, c.get_page, headers, limiter, quota, turn)
+        assert not paced._turn.lock.locked()
         now = c._clock.monotonic()
         for later in (100.0, 200.0):  # Who was called and did not come loses the place.
-            tickets = [limiter.join(now + later) for _ in range(4)]
+            tickets = [paced.join(now + later) for _ in range(4)]
             assert tickets[-1].wait_s(now + later + 1.0) > 0.0
             for ticket in tickets:
                 ticket.cancel(now + later + 1.0)
-        assert limiter.snapshot(now + 400.0).in_flight == 0, line
+        assert paced.snapshot(now + 400.0).in_flight == 0, line
     assert line > 20, "nothing was interrupted"
 
 

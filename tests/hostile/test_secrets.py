@@ -26,8 +26,8 @@ from klaviyo_variant_jobs import (
     KlaviyoError,
     RetryPolicy,
     TokenError,
-    rate_limits,
 )
+from klaviyo_variant_jobs.rate_limits import shared
 
 FAULTS: dict[str, Fault] = {
     **test_connections.BROKEN,
@@ -166,7 +166,7 @@ def test_no_repr_of_a_client_or_what_it_is_made_of_has_the_key(kind: Any, name: 
     for thing in reachable(client):
         if not isinstance(thing, str | dict | tuple | bytes | types.MethodType):
             assert not holds_key(repr(thing)), type(thing)
-    assert not holds_key(repr(rate_limits._recent))
+    assert not holds_key(repr(shared._recent))
     with pytest.raises(TypeError) as caught:
         pickle.dumps(client)
     assert not holds_key(str(caught.value))

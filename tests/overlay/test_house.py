@@ -93,8 +93,8 @@ def test_only_the_clock_tells_the_time_and_rolls_the_dice() -> None:
     for path in files():
         if room_of(path) not in ("clock", *BESIDE):
             used = {name.split(".")[0] for name in imports(path)}
-            # rate_limits offers snapshots at the machine's time to people who hold no clock.
-            assert not used & ({"random"} if path.stem == "rate_limits" else {"random", "time"})
+            # The limiter offers snapshots at the machine's time to people who hold no clock.
+            assert not used & ({"random"} if path.stem == "limiter" else {"random", "time"})
 
 
 def code_lines(text: str) -> int:

@@ -249,6 +249,27 @@ def test_headers_loosen_when_what_taught_us_has_passed_and_never_above_the_start
     assert [window.limit for window in limiter.snapshot(60.0).windows] == [100, 1000]
 
 
+def test_a_waiter_gets_its_place_when_a_limit_loosens() -> None:
+    limiter = RateLimiter(10, 1000)
+    use(limiter, 0.0, RateLimit(policies=(Policy(5, 1),)))
+    generous = RateLimit(policies=(Policy(10, 1),))
+    use(limiter, 0.5, generous)  # Not yet: what taught us has not passed.
+    sent = [limiter.join(1.6) for _ in range(5)]
+    waiter = limiter.join(1.6)
+    assert waiter.wait_s(1.6) > 0.0
+    sent[0].answered(1.7, generous)
+    assert waiter.wait_s(1.7) == 0.0
+
+
+def test_what_is_learned_of_others_takes_back_places_that_were_free() -> None:
+    limiter = RateLimiter(10, 1000)
+    policies = (Policy(10, 1), Policy(1000, 60))
+    use(limiter, 0.0, RateLimit(limit=10, remaining=9, reset_seconds=1, policies=policies))
+    use(limiter, 2.0, RateLimit(limit=10, remaining=2, reset_seconds=1, policies=policies))
+    joined = [limiter.join(2.0) for _ in range(10)]  # Of 8 used 7 are not ours.
+    assert sum(ticket.wait_s(2.0) == 0.0 for ticket in joined) == 2
+
+
 def test_each_statement_of_the_tight_limit_teaches_anew() -> None:
     limiter = RateLimiter(100, 1000)
     use(limiter, 0.0, RECORDED)
