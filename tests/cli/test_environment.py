@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from klaviyo_variant_jobs.client.shell import ssl_context
+from klaviyo_variant_jobs.client.environment import ssl_context
 
 if TYPE_CHECKING:
     from click.testing import Result

@@ -29,7 +29,7 @@ from klaviyo_variant_jobs import (
     RetryPolicy,
     Revision,
 )
-from klaviyo_variant_jobs.client import shell
+from klaviyo_variant_jobs.client import environment
 from klaviyo_variant_jobs.client.connections import Connection, Connections
 from klaviyo_variant_jobs.rate_limits import shared_limiter
 from klaviyo_variant_jobs.sandbox import VirtualClock
@@ -336,10 +336,10 @@ def test_clients_share_one_ssl_context(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     build = httpx.create_ssl_context
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(build()) or made[-1])
-    shell.ssl_context.cache_clear()
+    environment.ssl_context.cache_clear()
     for kind in (Client, AsyncClient, Client):
         kind(KEY)
-    shell.ssl_context.cache_clear()
+    environment.ssl_context.cache_clear()
     assert len(made) == 1
 
 

@@ -11,7 +11,8 @@ import click
 import httpx
 
 from klaviyo_variant_jobs import Client
-from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL, proxy_errors, ssl_context
+from klaviyo_variant_jobs.client.environment import proxy_errors, ssl_context
+from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
 
 from .asked import Asked

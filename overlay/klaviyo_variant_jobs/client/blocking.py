@@ -21,6 +21,7 @@ from klaviyo_variant_jobs.retry import RetryPolicy
 from klaviyo_variant_jobs_api.registry import NEWEST, Revision
 
 from .connections import Connection, Connections
+from .environment import proxied, proxy_errors, ssl_context
 from .shell import (
     DEFAULT_BASE_URL,
     DEFAULT_TIMEOUT_S,
@@ -30,10 +31,7 @@ from .shell import (
     Shell,
     error_body_s,
     headers_of,
-    proxied,
-    proxy_errors,
     reader_of,
-    ssl_context,
     token_errors,
 )
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import logging
 import math
-import os
-import re
-import ssl
 import urllib.parse
-import urllib.request
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, TypedDict
@@ -50,6 +45,7 @@ from klaviyo_variant_jobs.revisions import (
 from klaviyo_variant_jobs.version import __version__
 from klaviyo_variant_jobs_api.registry import Revision, RevisionCode
 
+from .base_url import checked_base_url
 from .connections import Connections
 
 logger = logging.getLogger("klaviyo_variant_jobs")
@@ -108,7 +104,7 @@ class Shell(Generic[JobT]):
         clock: Clock,
     ) -> None:
         self._revision = find(revision)
-        self._origin = origin = _checked_base_url(base_url)
+        self._origin = origin = checked_base_url(base_url)
         self._clock = clock
         self._credential = credential_from(api_key, access_token)
         self._timeout = _checked_timeout(timeout)
@@ -351,28 +347,6 @@ def headers_of(response: httpx.Response) -> dict[str, str]:
     return headers
 
 
-@contextlib.contextmanager
-def proxy_errors() -> Iterator[None]:
-    """Turn what httpx thinks of the environment's proxies into `ValueError`."""
-    try:
-        yield
-    except (httpx.InvalidURL, ValueError):
-        named = [name for name, value in os.environ.items() if value and name.lower() in _PROXIES]
-        # Not quoted: there may be a password in it.
-        raise ValueError(
-            f"a proxy that the environment names cannot be used; look at {', '.join(named)}, and "
-            "write it like http://proxy.example.com:8080"
-        ) from None
-    except ImportError:
-        raise ValueError(
-            "the environment names a SOCKS proxy; get what it needs with: "
-            "pip install 'httpx[socks]'"
-        ) from None
-
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
 def error_body_s(left_s: float) -> float:
     """Seconds to read the body of an error for, so that its status is told within `left_s`."""
     return min(LONGEST_ERROR_BODY_S, left_s / 2)
@@ -381,17 +355,6 @@ def error_body_s(left_s: float) -> float:
 def reader_of(response: httpx.Response, headers: Mapping[str, str]) -> BodyReader:
     limit = DECODED_LIMIT if response.status_code == 200 else ERROR_LIMIT
     return BodyReader(headers.get("content-encoding", ""), limit_bytes=limit)
-
-
-def proxied() -> bool:
-    """Whether the environment names a proxy, which httpx's clients know how to use."""
-    return any(scheme in urllib.request.getproxies() for scheme in ("http", "https", "all"))
-
-
-@functools.cache
-def ssl_context() -> ssl.SSLContext:
-    # One per process: building it takes some 30 ms, as long as importing half of httpx.
-    return httpx.create_ssl_context()
 
 
 def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
@@ -407,54 +370,3 @@ def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
 
 # Sockets take no more than 24 days.
 _LONGEST_TIMEOUT_S = 86_400.0
-
-
-_BASE_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
-    r"(?:/[!-~]*)?",
-    re.ASCII | re.IGNORECASE,
-)
-
-
-def _checked_base_url(base_url: str) -> str:
-    """The URL without a trailing slash. Raises `ValueError` where the key would not be safe."""
-    match = _BASE_URL.fullmatch(base_url)
-    if (
-        match is None
-        or int(match["port"] or 443) > 65535
-        or any(mark in base_url for mark in "?#@\\")
-    ):
-        # Not quoted: what makes it unfit may be a password in it.
-        raise ValueError(
-            "base_url must be an http(s) URL of a host with an optional port and path, without "
-            "user, query or fragment"
-        )
-    if match["scheme"].lower() == "http" and not _is_loopback(match["host"].strip("[]")):
-        raise ValueError(
-            f"base_url {base_url!r} is plain http: the key would travel in clear. Use https; http "
-            "is for loopback hosts only"
-        )
-    if not _can_exist(match["host"]):
-        raise ValueError(f"base_url {base_url!r} names a host that cannot exist")
-    return base_url.rstrip("/")
-
-
-def _can_exist(host: str) -> bool:
-    """Whether name servers could be asked for it; Python's codec for names raises UnicodeError."""
-    if host.startswith("["):
-        return True
-    if "xn--" in host.lower():  # Else not decoded: the tables for that take milliseconds to import.
-        try:
-            _ = httpx.URL(f"https://{host}").host
-        except (UnicodeError, httpx.InvalidURL):
-            return False
-    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
