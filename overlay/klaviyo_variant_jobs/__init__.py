@@ -38,7 +38,7 @@ from .errors import (
 )
 from .iteration.blocking import Iteration
 from .pagination import Page
-from .rate_limits import Limiter, RateLimit, RateLimiter
+from .rate_limits import Limiter, Policy, RateLimit, RateLimiter, Snapshot, Ticket
 from .retry import RetryPolicy
 from .revisions import job_id
 from .version import __version__
@@ -67,12 +67,15 @@ __all__ = [
     "Page",
     "PaginationError",
     "PermissionDeniedError",
+    "Policy",
     "RateLimit",
     "RateLimitError",
     "RateLimiter",
     "RetryPolicy",
     "RevisionRetiredError",
     "ServerError",
+    "Snapshot",
+    "Ticket",
     "TokenError",
     "TransportError",
     "__version__",

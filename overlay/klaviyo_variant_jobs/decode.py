@@ -69,17 +69,18 @@ class PageDecoder:
 
     def _decoded(self, body: bytes) -> Decoded:
         try:
-            return Decoded(self._fast.decode(body))
-        except msgspec.ValidationError:
-            pass
-        except (msgspec.DecodeError, ValueError) as broken:
-            return self._unusual(body, broken)
-        try:
-            return self._tolerant(body)
+            return self._fitted(body)
         except msgspec.ValidationError:
             raise
         except (msgspec.DecodeError, ValueError) as broken:
             return self._unusual(body, broken)
+
+    def _fitted(self, body: bytes) -> Decoded:
+        try:
+            return Decoded(self._fast.decode(body))
+        except msgspec.ValidationError:
+            pass
+        return self._tolerant(body)
 
     def _tolerant(self, body: bytes) -> Decoded:
         """Take a page apart that does not fit; what fits is decoded as fast as ever."""

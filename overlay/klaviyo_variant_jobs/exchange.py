@@ -120,7 +120,7 @@ def exchange(terms: Terms) -> Generator[Step, Outcome, Answer]:
             return outcome
         now = clock.monotonic()
         if now >= deadline and not isinstance(outcome, APIError):
-            late = failure or _out_of_time(terms, attempt, None)
+            late = failure or _out_of_time(terms, attempt)
             late.attempts = attempt
             raise late from outcome
         failure = outcome
@@ -153,8 +153,7 @@ def _place(
             # With a place at hand too: a sleep may have overslept, and sockets take no negative
             # timeout.
             if now >= deadline or now + wait_s > deadline:
-                attempts = failure.attempts if failure else 0
-                raise failure or _out_of_time(terms, attempts, wait_s or None)
+                raise failure or _no_place(terms, ticket, now, wait_s)
             if wait_s <= 0.0:
                 return ticket
             if now + wait_s > unannounced:
@@ -168,14 +167,23 @@ def _place(
         raise
 
 
-def _out_of_time(terms: Terms, attempts: int, retry_after_s: float | None) -> DeadlineError:
+def _no_place(terms: Terms, ticket: Ticket, now: float, wait_s: float) -> DeadlineError:
+    if wait_s <= 0.0:
+        return _out_of_time(terms, 0)
+    comes = f"; the next place in the quota comes in {wait_s:.3g} s ({ticket.reason(now)})"
+    return _out_of_time(terms, 0, comes, retry_after=wait_s)
+
+
+def _out_of_time(
+    terms: Terms, attempts: int, comes: str = "", *, retry_after: float | None = None
+) -> DeadlineError:
     tried = f"{attempts} attempts" if attempts != 1 else "1 attempt"
-    wait = "" if retry_after_s is None else f"; the next place comes in {retry_after_s:.3g} s"
     return DeadlineError(
-        f"no answer within the deadline of {terms.policy.deadline:g} s, {tried} made{wait} "
-        f"[revision {terms.revision}]; resume later, or raise RetryPolicy(deadline=...)",
+        f"no answer within the deadline of {terms.policy.deadline:g} s, {tried} made{comes} "
+        f"[revision {terms.revision}]; resume later, or give it longer with "
+        "RetryPolicy(deadline=...)",
         attempts=attempts,
-        retry_after=retry_after_s,
+        retry_after=retry_after,
     )
 
 

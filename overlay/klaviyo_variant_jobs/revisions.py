@@ -68,7 +68,7 @@ def check_status(revision: Revision[Any], status: str | Iterable[str] | None) ->
     """
     if status is None:
         return ()
-    asked = [_text("status", item) for item in ([status] if isinstance(status, str) else status)]
+    asked = _texts("status", status)
     if not asked:
         raise ValueError("status is empty: pass None to list the jobs of every status")
     known = revision.statuses
@@ -89,7 +89,7 @@ def check_fields(revision: Revision[Any], fields: Iterable[str] | None) -> tuple
     """
     if fields is None:
         return ()
-    asked = [_text("field", item) for item in ([fields] if isinstance(fields, str) else fields)]
+    asked = _texts("field", fields)
     if not asked:
         raise ValueError("fields is empty: pass None to get every field")
     unknown = [item for item in asked if item not in revision.fields]
@@ -101,6 +101,14 @@ def check_fields(revision: Revision[Any], fields: Iterable[str] | None) -> tuple
     if revision.id_in_attributes:
         asked.append("job_id")
     return tuple(dict.fromkeys(asked))
+
+
+def _texts(what: str, asked: str | Iterable[str]) -> list[str]:
+    if isinstance(asked, str):
+        return [_text(what, asked)]
+    if not isinstance(asked, Iterable):
+        raise ValueError(f"a {what} must be a string, or several, not {type(asked).__name__}")
+    return [_text(what, item) for item in asked]
 
 
 def _text(what: str, item: object) -> str:

@@ -359,7 +359,7 @@ def test_a_wait_for_a_place_that_overslept_the_deadline_sends_nothing() -> None:
 def test_a_place_that_comes_after_the_deadline_is_not_waited_for() -> None:
     request = Request(deadline=50)
     request.places.waits.append(51.0)
-    with pytest.raises(DeadlineError, match=r"0 attempts made; the next place comes in 51 s") as e:
+    with pytest.raises(DeadlineError, match="in 51 s \\(all taken\\)") as e:
         request.start()
     assert e.value.retry_after == 51.0
     assert e.value.attempts == 0

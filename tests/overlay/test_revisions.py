@@ -90,6 +90,7 @@ def test_members_of_the_generated_enum_become_plain_strings() -> None:
         ([], "status is empty: pass None"),
         ([None], "a status must be a string, not NoneType"),
         (b"queued", "a status must be a string, not int"),
+        (1, "a status must be a string, or several, not int"),
     ],
 )
 def test_an_unfit_status_is_refused(status: Any, said: str) -> None:
@@ -121,6 +122,7 @@ def test_the_identifier_is_always_asked_for_where_it_is_an_attribute() -> None:
         (["status&page[size]=1"], "unknown field"),
         ([], "fields is empty: pass None"),
         ([1], "a field must be a string, not int"),
+        (1, "a field must be a string, or several, not int"),
     ],
 )
 def test_an_unfit_field_is_refused(fields: Any, said: str) -> None:

@@ -125,7 +125,7 @@ resume = click.option(
     callback=_checkpoint,
     metavar="TEXT",
     help="Go on where an earlier run stopped, with its revision, statuses and fields; TEXT is the "
-    "checkpoint that it told. --since and --limit are to be given again.",
+    "checkpoint that it told. Whatever else it was given is to be given again.",
 )
 output = click.option(
     "--output",

@@ -52,7 +52,8 @@ class AsyncClient(Shell[JobT]):
     """`Client` for asyncio. Safe to share between the tasks of one event loop, and bound to it.
 
     Takes the same arguments, but an `httpx.AsyncClient` as `http_client`; a callable
-    `access_token` may be a coroutine function. The deadline of a page is exact.
+    `access_token` may be a coroutine function. The deadline of a page is exact. It waits by its
+    event loop: with a `VirtualClock` as `clock`, run it by that clock's `run`.
     """
 
     @overload

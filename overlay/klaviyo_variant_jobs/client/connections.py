@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import attrs
@@ -26,7 +26,8 @@ _MOST_IDLE = 20
 """As many as httpx keeps; those beyond would outlive the rush that needed them."""
 
 _KEPT_S = 5.0
-"""As long as httpx uses one again. The last one used goes first, so the others grow old."""
+"""httpx does not use one again that was idle longer. The last one used is lent first, so that the
+others grow old."""
 
 
 @attrs.frozen(eq=False)
@@ -70,27 +71,29 @@ class Connections(Generic[TransmitT, CloseT]):
 
     def put_back(
         self, connection: Connection[TransmitT, CloseT]
-    ) -> Iterator[Connection[TransmitT, CloseT]]:
+    ) -> Sequence[Connection[TransmitT, CloseT]]:
         """Take one back that is fit for another request; gives those that are to be closed."""
         now = self._clock.monotonic()
         self._idle.append((connection, now))
         if self._closed:  # Looked at last, since `shut` may have come between.
-            yield from self._emptied()
-            return
+            return self._emptied()
         try:
             if len(self._idle) > _MOST_IDLE or self._idle[0][1] < now - _KEPT_S:
-                yield self._idle.popleft()[0]
+                return (self._idle.popleft()[0],)
         except IndexError:  # Another thread took the last one.
-            return
+            pass
+        return ()
 
-    def shut(self) -> Iterator[Connection[TransmitT, CloseT]]:
+    def shut(self) -> Sequence[Connection[TransmitT, CloseT]]:
         """Lend no more; gives those that are to be closed. One that is lent comes back first."""
         self._closed = True
-        yield from self._emptied()
+        return self._emptied()
 
-    def _emptied(self) -> Iterator[Connection[TransmitT, CloseT]]:
+    def _emptied(self) -> Sequence[Connection[TransmitT, CloseT]]:
+        emptied: list[Connection[TransmitT, CloseT]] = []
         while self._process == os.getpid():
             try:
-                yield self._idle.pop()[0]
+                emptied.append(self._idle.pop()[0])
             except IndexError:
-                return
+                break
+        return emptied

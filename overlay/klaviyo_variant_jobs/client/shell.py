@@ -76,6 +76,8 @@ Not every exception: those of a signal handler or of a caller's hook go through 
 
 
 class Options(TypedDict, total=False):
+    """Keyword arguments that both clients take alike."""
+
     base_url: str
     retry: RetryPolicy
     rate_limiter: Limiter | None
@@ -368,5 +370,5 @@ def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
     return parts
 
 
-# Sockets take no more than 24 days.
+# A day: beyond any deadline that makes sense, and sockets take no more than 24.
 _LONGEST_TIMEOUT_S = 86_400.0

@@ -22,7 +22,7 @@ from .turn import Turn
 _PATIENCE_S = 0.25
 
 limiters: WeakSet[RateLimiter] = WeakSet()
-"""All of this process."""
+"""Those of this process, which a fork makes start anew."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +123,8 @@ class RateLimiter:
     def _grant(self, place: _Place, now: float) -> None:
         quota = self._quota
         self._sure -= 1
-        # In one statement, as below: an exception of a signal handler may come between two.
+        # No call between the three, here as below: Python heeds signals at calls, and an exception
+        # of a handler would leave a place that nobody knows of.
         place.granted, place.granted_at, quota.in_flight = True, now, quota.in_flight + 1
 
     def _dispatch(self, now: float) -> None:

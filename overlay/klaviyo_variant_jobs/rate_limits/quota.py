@@ -13,9 +13,9 @@ from .headers import LONGEST_S, MOST_WINDOWS, Policy, RateLimit, believable
 
 # How others' share is guessed; `scripts/bench pacing` shows what these do against a stranger.
 _HELD_S = 20.0  # at least: how long a share is held before a quarter of it is tried
-_FIRST_GUESS = 16  # a refused burst that ours does not explain: others use this fraction
-_KEPT = 10  # the fraction of each limit that stays ours whatever is guessed
-_RESOLVED_S = 10  # windows at least this long are told of in seconds that mean something
+_FIRST_GUESS = 16  # a refused burst that ours does not explain: others use one in so many
+_KEPT = 10  # one in so many of each limit stays ours, whatever is guessed
+_RESOLVED_S = 10  # in shorter windows `reset`, in whole seconds, does not tell how far they are
 
 # Answers are remembered for this much longer than the longest window: a request that took longer
 # says nothing of others.
@@ -244,6 +244,8 @@ class Quota:
             window.leave(now, window.expected(others, left_s))
         elif others:
             window.leave(now, others)
+        else:
+            return False
         return True
 
     def _others(self, sent_at: float, window: _Window, used: int, left_s: float) -> int:
