@@ -14,7 +14,7 @@ import httpx
 from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.credentials import AsyncToken, Authorization
-from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, BodyReader, Outcome, Response, Send
+from klaviyo_variant_jobs.exchange import Answer, AwaitPlace, Outcome, Response, Send
 from klaviyo_variant_jobs.iteration.aio import AsyncIteration
 from klaviyo_variant_jobs.iteration.progress import give_jobs, give_page
 from klaviyo_variant_jobs.pagination import JobT, Page, Query
@@ -22,6 +22,7 @@ from klaviyo_variant_jobs.rate_limits import Limiter
 from klaviyo_variant_jobs.retry import RetryPolicy
 from klaviyo_variant_jobs_api.registry import NEWEST, Revision
 
+from .body import BodyReader
 from .connections import Connection, Connections
 from .environment import proxied, proxy_errors, ssl_context
 from .shell import (

@@ -22,16 +22,7 @@ from klaviyo_variant_jobs.credentials import (
     credential_from,
 )
 from klaviyo_variant_jobs.errors import TokenError, TransportError, one_line
-from klaviyo_variant_jobs.exchange import (
-    DECODED_LIMIT,
-    ERROR_LIMIT,
-    Answer,
-    BodyReader,
-    Outcome,
-    Step,
-    Terms,
-    exchange,
-)
+from klaviyo_variant_jobs.exchange import Answer, Outcome, Step, Terms, exchange
 from klaviyo_variant_jobs.pagination import Endpoint, JobT, Page, Query, Walk, can_be_sent
 from klaviyo_variant_jobs.rate_limits import Limiter, shared_limiter
 from klaviyo_variant_jobs.retry import RetryPolicy
@@ -46,6 +37,7 @@ from klaviyo_variant_jobs.version import __version__
 from klaviyo_variant_jobs_api.registry import Revision, RevisionCode
 
 from .base_url import checked_base_url
+from .body import DECODED_LIMIT, ERROR_LIMIT, BodyReader
 from .connections import Connections
 
 logger = logging.getLogger("klaviyo_variant_jobs")
