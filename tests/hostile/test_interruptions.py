@@ -137,6 +137,22 @@ def test_a_forked_process_is_not_held_up_by_what_its_parent_was_doing() -> None:
     assert len(under_way) == 3
 
 
+@pytest.mark.parametrize("end", ["answered", "refused", "failed", "cancel"])
+def test_what_a_parent_has_under_way_ends_in_a_forked_process_without_a_trace(end: str) -> None:
+    paced = RateLimiter(burst=2, steady=100)
+    inherited = [paced.join(0.0) for _ in range(3)]
+    shared._start_in_child()
+    ours = paced.join(0.0)
+    for ticket in inherited:
+        assert ticket.wait_s(0.0) == 0.0
+        more = {"answered": (None,), "refused": (5.0,)}.get(end, ())
+        getattr(ticket, end)(0.0, *more)
+    del ticket, inherited
+    assert (paced.snapshot(0.0).in_flight, paced.snapshot(0.0).paused_for_s) == (1, 0.0)
+    ours.refused(0.0, 1.0)
+    assert paced.join(0.5).wait_s(0.5) == pytest.approx(0.5)
+
+
 class Interrupt(Exception):
     """What a signal handler raises."""
 
@@ -327,6 +343,30 @@ def test_an_exception_of_a_hook_goes_through_as_it_is(server: FaultServer) -> No
         pytest.raises(Interrupt),
     ):
         client.get_page()
+
+
+def test_an_answer_that_a_hook_has_closed_is_a_failure_and_not_read(server: FaultServer) -> None:
+    def hook(response: httpx.Response) -> None:
+        response.close()
+
+    async def hook_async(response: httpx.Response) -> None:
+        await response.aclose()
+
+    async def main() -> None:
+        async with (
+            httpx.AsyncClient(event_hooks={"response": [hook_async]}) as http_client,
+            make(AsyncClient, server, http_client=http_client, retry=ONCE) as client,
+        ):
+            with pytest.raises(TransportError, match="StreamClosed"):
+                await client.get_page()
+
+    with (
+        httpx.Client(event_hooks={"response": [hook]}) as http_client,
+        make(Client, server, http_client=http_client, retry=ONCE) as client,
+        pytest.raises(TransportError, match="StreamClosed"),
+    ):
+        client.get_page()
+    asyncio.run(main())
 
 
 def test_a_timeout_of_a_hook_is_not_taken_for_our_deadline(server: FaultServer) -> None:

@@ -36,6 +36,14 @@ def test_a_plain_body_comes_together_however_it_is_cut(size: int) -> None:
     assert reader.so_far() == body
 
 
+def test_a_chunk_may_be_a_view_of_a_buffer_that_is_used_again() -> None:
+    buffer, reader = bytearray(2), BodyReader()
+    for chunk in (b"ab", b"cd"):
+        buffer[:] = chunk
+        reader.feed(memoryview(buffer))  # type: ignore[arg-type]
+    assert reader.finish() == b"abcd"
+
+
 def test_a_body_in_tiny_pieces_takes_the_memory_of_its_bytes() -> None:
     reader = BodyReader()
     tracemalloc.start()

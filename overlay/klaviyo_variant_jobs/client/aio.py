@@ -243,8 +243,7 @@ class AsyncClient(Shell[JobT]):
     async def _whole(self, response: httpx.Response, reader: BodyReader) -> bytes:
         if response.is_stream_consumed:
             return reader.take_decoded(response.content)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        async for chunk in response.stream:  # As in Client.
+        async for chunk in _raw(response):
             reader.feed(chunk)
         return reader.finish()
 
@@ -300,6 +299,13 @@ def _connector(client: httpx.AsyncClient | None) -> Callable[[], _AsyncConnectio
         return Connection(transport.handle_async_request, transport.aclose)
 
     return proxied_one if proxied() else direct_one
+
+
+def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
+    if response.is_closed:  # As in Client.
+        raise httpx.StreamClosed
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return response.stream
 
 
 def _sending(client: httpx.AsyncClient) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:

@@ -278,6 +278,8 @@ class Client(Shell[JobT]):
 
 def _raw(response: httpx.Response) -> httpx.SyncByteStream:
     """The body as it comes; `iter_raw` costs more for what nobody asks of such a response."""
+    if response.is_closed:  # By a hook of the caller's own client.
+        raise httpx.StreamClosed
     assert isinstance(response.stream, httpx.SyncByteStream)
     return response.stream
 

@@ -70,7 +70,7 @@ class BodyReader:
             chunk = gzip.unconsumed_tail
 
     def _keep(self, chunk: bytes) -> None:
-        self._pieces.append(chunk[: self._left])
+        self._pieces.append(bytes(chunk[: self._left]))  # Views may be of a buffer in use.
         if len(self._pieces) > _FEW:
             self._gather()
         self._left -= len(chunk)

@@ -71,7 +71,7 @@ class RateLimiter:
 
     def join(self, now: float) -> Ticket:
         """Queue for a place, first come, first served. `now` is the client's monotonic clock."""
-        place = _Place(self)
+        place = _Place(self, self._turn)
         with self._turn.lock:
             if self._sure > 0 and not self._queue:
                 self._grant(place, now)
@@ -165,6 +165,8 @@ class RateLimiter:
                 self._late.add(place)
 
     def _ask(self, place: _Place, now: float) -> float:
+        if place.turn is not self._turn:
+            return 0.0
         place.nudged = False
         if place in self._late:
             self._late.remove(place)
@@ -180,7 +182,11 @@ class RateLimiter:
         place.asks_at = now + wait
         return wait
 
+    # A place of the parent process, which counts it, is none of ours after a fork.
+
     def _answer(self, place: _Place, now: float, said: RateLimit | None) -> None:
+        if place.turn is not self._turn:
+            return
         quota = self._quota
         place.granted, place.taken, quota.in_flight = False, True, quota.in_flight - 1
         quota.remember(now)
@@ -191,6 +197,8 @@ class RateLimiter:
         self._dispatch(now)
 
     def _refuse(self, place: _Place, now: float, pause_s: float) -> None:
+        if place.turn is not self._turn:
+            return
         quota = self._quota
         place.granted, place.taken, quota.in_flight = False, True, quota.in_flight - 1
         self._reconsider()
@@ -200,6 +208,8 @@ class RateLimiter:
         self._dispatch(now)
 
     def _leave(self, place: _Place, now: float, sent: bool) -> None:
+        if place.turn is not self._turn:
+            return
         quota = self._quota
         if place.granted:
             place.granted, place.taken, quota.in_flight = False, True, quota.in_flight - 1
@@ -219,6 +229,7 @@ class _Place:
     """A ticket of the in-process limiter."""
 
     limiter: RateLimiter
+    turn: Turn[_Place]
     rank: int = 0  # How many joined the queue before.
     granted: bool = False
     granted_at: float = math.inf
