@@ -22,7 +22,7 @@ from tooling.compare import LEVELS, Row, compare, differences
 from tooling.decisions import to_decide
 from tooling.deviations import agreement, upstream_side
 from tooling.schema import Document, DocumentError
-from tooling.tree import TreeError, all_or_nothing
+from tooling.tree import WRITTEN, TreeError, all_or_nothing
 from tooling.wire import Wire, read_wire
 
 EXIT_DECIDE = 3
@@ -261,8 +261,11 @@ def main(root: Path, arguments: Sequence[str]) -> int:
         print("\n### To decide by hand\n")
         for where, question in done.questions.items():
             print(f"- {where}: {question}")
-        return EXIT_DECIDE
-    return 0
+    print(
+        f"\nWritten to {', '.join(WRITTEN)}. Next: read the diff, run scripts/test, commit.",
+        file=sys.stderr,
+    )
+    return EXIT_DECIDE if done.questions else 0
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

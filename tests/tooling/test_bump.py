@@ -216,6 +216,9 @@ def test_a_document_of_another_revision_is_taken_with_a_warning(
     assert capsys.readouterr().err.splitlines() == [
         f"bump: warning: {same} says it is revision {NEWER}, not {NEW}",
         f"bump: warning: {same} says it is revision {NEWER}, not {OLD}",
+        "",
+        "Written to spec, generated, tests/cassettes, CHANGELOG.md. Next: read the diff, run "
+        "scripts/test, commit.",
     ]
     assert json.loads(report.read_bytes()) == []
 
