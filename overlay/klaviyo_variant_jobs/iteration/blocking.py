@@ -116,6 +116,7 @@ class Iteration(Progress[ItemT]):
         super().__init__(walk, give)
         self._fetch = fetch
         self._prefetch = prefetch
+        self._halt = Halt()  # That of pages which are not fetched ahead; nobody uses it.
 
     def __iter__(self) -> Self:
         return self
@@ -150,7 +151,7 @@ class Iteration(Progress[ItemT]):
             if page is not None:
                 return page
         query = self._following()
-        return None if query is None else self._fetch(query, Halt())
+        return None if query is None else self._fetch(query, self._halt)
 
     def close(self) -> None:
         """Stop; `checkpoint` goes on telling where.
