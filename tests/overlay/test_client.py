@@ -82,7 +82,7 @@ def test_the_newest_revision_is_the_default(kind: Any) -> None:
 
 @both
 @pytest.mark.parametrize(
-    "timeout", [None, 0, -1, math.inf, math.nan, httpx.Timeout(5, read=None)], ids=repr
+    "timeout", [None, 0, -1, math.inf, math.nan, "3", httpx.Timeout(5, read=None)], ids=repr
 )
 def test_a_timeout_that_never_ends_is_refused(kind: Any, timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout must be finite"):

@@ -354,7 +354,7 @@ def reader_of(response: httpx.Response, headers: Mapping[str, str]) -> BodyReade
 def _checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
     parts: dict[str, float] = {}
     for name, seconds in httpx.Timeout(timeout).as_dict().items():
-        if seconds is None or not 0.0 < seconds < math.inf:
+        if not isinstance(seconds, int | float) or not 0.0 < seconds < math.inf:
             raise ValueError(
                 f"timeout must be finite and above 0 seconds, but its {name} part is {seconds!r}"
             )
