@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import httpx
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
 
 @contextlib.contextmanager
 def proxy_errors() -> Iterator[None]:
@@ -31,9 +33,6 @@ def proxy_errors() -> Iterator[None]:
         ) from None
 
 
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
 def proxied() -> bool:
     """Whether the environment names a proxy, which httpx's clients know how to use."""
     return any(scheme in urllib.request.getproxies() for scheme in ("http", "https", "all"))
@@ -41,5 +40,8 @@ def proxied() -> bool:
 
 @functools.cache
 def ssl_context() -> ssl.SSLContext:
-    # One per process: building it takes some 30 ms, as long as importing half of httpx.
+    """The process's one: building it takes some 30 ms, as long as importing half of httpx.
+
+    Raises `OSError` for certificates that the environment names and nobody can read.
+    """
     return httpx.create_ssl_context()

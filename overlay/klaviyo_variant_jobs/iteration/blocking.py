@@ -116,7 +116,7 @@ class Iteration(Progress[ItemT]):
         super().__init__(walk, give)
         self._fetch = fetch
         self._prefetch = prefetch
-        self._halt = Halt()  # That of pages which are not fetched ahead; nobody uses it.
+        self._halt = Halt()  # Of pages that are not fetched ahead, which nothing stops.
 
     def __iter__(self) -> Self:
         return self

@@ -182,13 +182,18 @@ class RateLimiter:
         place.asks_at = now + wait
         return wait
 
-    # A place of the parent process, which counts it, is none of ours after a fork.
-
-    def _answer(self, place: _Place, now: float, said: RateLimit | None) -> None:
+    def _ended(self, place: _Place) -> bool:
+        """Free a place; False for one of the parent process, which counts it, after a fork."""
         if place.turn is not self._turn:
-            return
+            return False
         quota = self._quota
         place.granted, place.taken, quota.in_flight = False, True, quota.in_flight - 1
+        return True
+
+    def _answer(self, place: _Place, now: float, said: RateLimit | None) -> None:
+        if not self._ended(place):
+            return
+        quota = self._quota
         quota.remember(now)
         if quota.ramps(now):
             self._reconsider()
@@ -197,24 +202,18 @@ class RateLimiter:
         self._dispatch(now)
 
     def _refuse(self, place: _Place, now: float, pause_s: float) -> None:
-        if place.turn is not self._turn:
+        if not self._ended(place):
             return
-        quota = self._quota
-        place.granted, place.taken, quota.in_flight = False, True, quota.in_flight - 1
         self._reconsider()
-        if quota.refuse(now, place.granted_at, pause_s):
+        if self._quota.refuse(now, place.granted_at, pause_s):
             for waiting in self._queue:
                 waiting.nudge()
         self._dispatch(now)
 
     def _leave(self, place: _Place, now: float, sent: bool) -> None:
-        if place.turn is not self._turn:
-            return
-        quota = self._quota
         if place.granted:
-            place.granted, place.taken, quota.in_flight = False, True, quota.in_flight - 1
-            if sent:
-                quota.remember(now)
+            if self._ended(place) and sent:
+                self._quota.remember(now)
         elif place in self._queue:
             del self._queue[place]
             self._gone += 1

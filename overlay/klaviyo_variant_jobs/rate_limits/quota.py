@@ -173,6 +173,7 @@ class Quota:
     def learn(self, now: float, sent_at: float, said: RateLimit) -> bool:
         """Take in what an answer said; tells whether that changes who may send."""
         changed = False
+        # The same object for the same header, as a rule; another one costs only time.
         if said.policies and said.policies is not self._heard:
             self._heard = said.policies
             self._stated = self._statements(believable(said.policies))
