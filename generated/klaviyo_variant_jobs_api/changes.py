@@ -94,6 +94,18 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
         Change(
             "compatible",
+            "200.data[].attributes.errors[].source.pointer",
+            "job.attributes.errors[].source.pointer",
+            "`job.attributes.errors[].source.pointer` was never null and may now be. (`200.data[].attributes.errors[].source.pointer`)",
+        ),
+        Change(
+            "compatible",
+            "200.data[].relationships.variants.data",
+            "job.relationships.variants.data",
+            "`job.relationships.variants.data` was always there and may now be missing. (`200.data[].relationships.variants.data`)",
+        ),
+        Change(
+            "compatible",
             "200.data[].relationships.variants.links",
             "job.relationships.variants.links",
             "`job.relationships.variants.links` is new: an object. (`200.data[].relationships.variants.links`)",

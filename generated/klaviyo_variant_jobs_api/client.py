@@ -7,6 +7,14 @@ from typing import Any, Self
 import httpx
 from attrs import define, field
 
+from .transport import (
+    DEFAULT_BASE_URL,
+    OwnAsyncClient,
+    OwnClient,
+    checked_base_url,
+    own_client,
+)
+
 
 class _Authorization(httpx.Auth):
     """Adds the credential to each request. Not a header of the client, whose repr would show it."""
@@ -29,7 +37,8 @@ class Client:
 
     authorization: str = field(repr=False)
     """Value of the Authorization header: `Klaviyo-API-Key pk_...` or `Bearer ...`."""
-    base_url: str = field(default="https://a.klaviyo.com", kw_only=True)
+    base_url: str = field(default=DEFAULT_BASE_URL, kw_only=True)
+    """Where the API is; plain http only for loopback hosts."""
     timeout: float = field(default=30.0, kw_only=True)
     """Seconds without progress after which an attempt fails."""
     httpx_options: dict[str, Any] = field(factory=dict, kw_only=True, repr=False)
@@ -46,13 +55,14 @@ class Client:
     def get_httpx_client(self) -> httpx.Client:
         """The client for blocking calls, made on first use."""
         if self._sync is None:
-            self._sync = httpx.Client(**self._options())
+            self._sync = own_client(OwnClient, checked_base_url(self.base_url), **self._options())
         return self._sync
 
     def get_async_httpx_client(self) -> httpx.AsyncClient:
         """The client for awaited calls, made on first use."""
         if self._async is None:
-            self._async = httpx.AsyncClient(**self._options())
+            url = checked_base_url(self.base_url)
+            self._async = own_client(OwnAsyncClient, url, **self._options())
         return self._async
 
     def _options(self) -> dict[str, Any]:

@@ -6,29 +6,48 @@ Importing this module imports no revision: each is loaded by its own `load()`.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    from .r2022_10_17.models.job import Job as Job_r2022_10_17
-    from .r2026_07_15.models.job import Job as Job_r2026_07_15
+    from typing_extensions import TypeVar
+
+    from .r2022_10_17.models import Job as Job_r2022_10_17
+    from .r2026_07_15.models import Job as Job_r2026_07_15
 
     AnyJob: TypeAlias = Job_r2022_10_17 | Job_r2026_07_15
-    """A job of any revision."""
+    """A job of any revision. Can be imported at run time too, which loads all revisions."""
     NewestJob: TypeAlias = Job_r2026_07_15
-    """A job of the newest revision."""
+    """A job of the newest revision. Can be imported at run time too."""
+
+    JobT = TypeVar("JobT", default=AnyJob)
+    JobT_co = TypeVar("JobT_co", covariant=True, default=AnyJob)
+else:
+    from typing import TypeVar
+
+    JobT = TypeVar("JobT")
+    JobT_co = TypeVar("JobT_co", covariant=True)
+
+    def __getattr__(name: str) -> Any:
+        if name not in ("AnyJob", "NewestJob"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .r2022_10_17.models import Job as Job_r2022_10_17
+        from .r2026_07_15.models import Job as Job_r2026_07_15
+
+        globals()["AnyJob"] = Job_r2022_10_17 | Job_r2026_07_15
+        globals()["NewestJob"] = Job_r2026_07_15
+        return globals()[name]
+
 
 # What klaviyo_variant_jobs hands on to those who import it.
 __all__ = ["NEWEST", "REVISIONS", "R2022_10_17", "R2026_07_15", "Revision"]
 
 NewestDate = Literal["2026-07-15"]
-
-JobT_co = TypeVar("JobT_co", covariant=True)
 
 
 class PageLinks(Protocol):
@@ -52,7 +71,10 @@ class JobPage(Protocol[JobT_co]):
 
 
 class GetKwargs(Protocol):
-    """Makes the arguments of `httpx.Client.request`: method, url, params, headers."""
+    """Makes the arguments of `httpx.Client.request`: method, url, params, headers.
+
+    It takes the parameters of every revision; `Revision.query` says which of them one has.
+    """
 
     def __call__(
         self,
@@ -93,18 +115,23 @@ class Revision(Generic[JobT_co]):
     """Known statuses, in the order a job goes through them."""
     id_in_attributes: bool
     """Whether a job's identifier is `attributes.job_id` (before 2023-12-15) and not `id`."""
+    query: tuple[str, ...]
+    """Query parameters that it takes, by their names on the wire."""
     package: str
     """Absolute name of the package with its code."""
+    load: Callable[[], RevisionCode[JobT_co]] = field(repr=False, eq=False)
+    """Import the revision's code; later calls find it imported."""
 
-    def load(self) -> RevisionCode[JobT_co]:
-        """Import the revision's code; later calls find it imported."""
-        return RevisionCode(
-            page_model=import_module(f"{self.package}.models.job_page").JobPage,
-            job_model=import_module(f"{self.package}.models.job").Job,
-            get_kwargs=import_module(
-                f"{self.package}.api.catalogs.get_create_variants_jobs"
-            )._get_kwargs,
-        )
+
+def _load_r2022_10_17() -> RevisionCode[Job_r2022_10_17]:
+    from .r2022_10_17.api.catalogs.get_create_variants_jobs import get_kwargs
+    from .r2022_10_17.models import Job, JobPage
+
+    return RevisionCode(
+        page_model=JobPage,
+        job_model=Job,
+        get_kwargs=get_kwargs,
+    )
 
 
 R2022_10_17: Revision[Job_r2022_10_17] = Revision(
@@ -126,8 +153,23 @@ R2022_10_17: Revision[Job_r2022_10_17] = Revision(
     ),
     statuses=("queued", "processing", "complete", "cancelled"),
     id_in_attributes=True,
+    query=("fields[catalog-variant-bulk-create-job]", "filter", "page[cursor]"),
     package=f"{__package__}.r2022_10_17",
+    load=_load_r2022_10_17,
 )
+
+
+def _load_r2026_07_15() -> RevisionCode[Job_r2026_07_15]:
+    from .r2026_07_15.api.catalogs.get_create_variants_jobs import get_kwargs
+    from .r2026_07_15.models import Job, JobPage
+
+    return RevisionCode(
+        page_model=JobPage,
+        job_model=Job,
+        get_kwargs=get_kwargs,
+    )
+
+
 R2026_07_15: Revision[Job_r2026_07_15] = Revision(
     date="2026-07-15",
     path="/api/catalog-variant-bulk-create-jobs",
@@ -147,7 +189,9 @@ R2026_07_15: Revision[Job_r2026_07_15] = Revision(
     ),
     statuses=("queued", "processing", "complete", "cancelled"),
     id_in_attributes=False,
+    query=("fields[catalog-variant-bulk-create-job]", "filter", "page[cursor]"),
     package=f"{__package__}.r2026_07_15",
+    load=_load_r2026_07_15,
 )
 
 REVISIONS: tuple[Revision[AnyJob], ...] = (

@@ -1,33 +1,39 @@
-"""Where an iteration stands: a frozen value and its text form.
-
-The root of the error family lives here as well. Every error carries a checkpoint and a checkpoint
-that cannot be read is an error, so neither can be below the other.
-"""
+"""Where an iteration stands: a frozen value and its text form."""
 
 from __future__ import annotations
 
 import base64
 import json
 import zlib
+from collections.abc import Iterable
 
 import attrs
 
-
-class KlaviyoError(Exception):
-    """Root of everything this package raises for what went wrong outside the caller's code.
-
-    Wrong arguments raise `ValueError` or `TypeError` instead, before anything is sent.
-    """
-
-    checkpoint: Checkpoint | None = None
-    """Where to resume; set on every error that an iterator raises, else None."""
-
-
-class CheckpointError(KlaviyoError, ValueError):
-    """A checkpoint that cannot be read, or that belongs to another revision, filter or fields."""
-
+from .errors import CheckpointError
 
 _PREFIX = "kvj1."
+
+LONGEST_CURSOR = 16 * 1024
+"""Characters; servers refuse request lines of 8 to 16 KiB."""
+
+_LONGEST_TEXT = 4 * LONGEST_CURSOR
+
+
+def can_be_sent(cursor: str) -> bool:
+    """Whether a cursor fits a request line and is bytes in percent-encoding."""
+    try:
+        cursor.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # Half a surrogate pair stands for no bytes.
+        return False
+    return len(cursor) <= LONGEST_CURSOR
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
+def _pairs(pairs: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in pairs)
 
 
 @attrs.frozen(kw_only=True)
@@ -40,9 +46,9 @@ class Checkpoint:
 
     revision: str
     """The revision the iteration pinned, such as `2026-07-15`."""
-    status: tuple[str, ...] = ()
+    status: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     """The statuses asked for, in lifecycle order; empty for all jobs."""
-    fields: tuple[str, ...] = ()
+    fields: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     """The fields asked for; empty for all."""
     status_index: int = 0
     """Which of `status` was being listed."""
@@ -52,17 +58,13 @@ class Checkpoint:
     """How many jobs of that page had been given out."""
     last_job_id: str | None = None
     """The identifier of the last of those jobs; what resuming looks for."""
+    extra_query: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
+    """More query parameters, by name."""
 
     def __str__(self) -> str:
-        values = [
-            self.revision,
-            self.status,
-            self.fields,
-            self.status_index,
-            self.cursor,
-            self.offset,
-            self.last_job_id,
-        ]
+        values = list(attrs.astuple(self, recurse=False))
+        if not self.extra_query:  # As texts were before there was one.
+            del values[-1]
         data = json.dumps(values, separators=(",", ":")).encode()
         packed = zlib.crc32(data).to_bytes(4, "big") + data
         return _PREFIX + base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
@@ -76,7 +78,7 @@ class Checkpoint:
         try:
             return cls._unpack(text.strip())
         # RecursionError: json gives up that way on deep nesting.
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             raise CheckpointError(
                 "not a checkpoint of this library, or cut while it was copied: expected the whole "
                 f"text that starts with {_PREFIX!r}"
@@ -84,38 +86,21 @@ class Checkpoint:
 
     @classmethod
     def _unpack(cls, text: str) -> Checkpoint:
-        if not text.startswith(_PREFIX):
+        if not text.startswith(_PREFIX) or len(text) > _LONGEST_TEXT:
             raise ValueError
-        encoded = text[len(_PREFIX) :].encode("ascii")
-        # validate=True: the lenient decoder skips foreign characters and would accept other texts.
-        packed = base64.b64decode(
-            encoded + b"=" * (-len(encoded) % 4), altchars=b"-_", validate=True
-        )
-        data = packed[4:]
-        if zlib.crc32(data).to_bytes(4, "big") != packed[:4]:
-            raise ValueError
-        revision, status, fields, index, cursor, offset, last_job_id = json.loads(data)
-        checkpoint = cls(
-            revision=revision,
-            status=tuple(status),
-            fields=tuple(fields),
-            status_index=index,
-            cursor=cursor,
-            offset=offset,
-            last_job_id=last_job_id,
-        )
+        encoded = text[len(_PREFIX) :]
+        data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))[4:]
+        names = [field.name for field in attrs.fields(cls)]
+        checkpoint = cls(**dict(zip(names, json.loads(data), strict=False)))
+        # Compared as a whole: that covers the checksum, and what the lenient decoders skipped.
         if not checkpoint._is_sound() or str(checkpoint) != text:
             raise ValueError
         return checkpoint
 
     def _is_sound(self) -> bool:
-        texts = (self.revision, *self.status, *self.fields)
-        optional = (self.cursor, self.last_job_id)
-        return (
-            all(isinstance(text, str) for text in texts)
-            and all(text is None or isinstance(text, str) for text in optional)
-            and type(self.status_index) is int
-            and 0 <= self.status_index < max(1, len(self.status))
-            and type(self.offset) is int
-            and self.offset >= 0
-        )
+        texts = [self.revision, *self.status, *self.fields, *sum(self.extra_query, ())]
+        texts += [text for text in (self.cursor, self.last_job_id) if text is not None]
+        numbers = (self.status_index, self.offset)
+        are_kinds = all(isinstance(t, str) for t in texts) and {*map(type, numbers)} == {int}
+        is_within = are_kinds and 0 <= self.status_index < max(1, len(self.status))
+        return is_within and self.offset >= 0 and can_be_sent(self.cursor or "")

@@ -1,7 +1,5 @@
 """Time and chance, passed in: the only place where they come from the machine."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .checkpoint import CheckpointError, KlaviyoError
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
-__all__ = [
-    "APIError",
-    "AuthenticationError",
-    "BadRequestError",
-    "CheckpointError",
-    "DeadlineError",
-    "ErrorDetail",
-    "InvalidResponseError",
-    "KlaviyoError",
-    "NotFoundError",
-    "PaginationError",
-    "PermissionDeniedError",
-    "RateLimitError",
-    "RevisionRetiredError",
-    "ServerError",
-    "TokenError",
-    "TransportError",
-    "api_error",
-    "parse_error_document",
-]
+
+class KlaviyoError(Exception):
+    """Root of everything this package raises for what went wrong outside the caller's code.
+
+    Wrong arguments raise `ValueError` or `TypeError` instead, before anything is sent.
+    """
+
+    checkpoint: Checkpoint | None = None
+    """Where to resume; set on every error that an iterator raises, else None."""
+
+
+class CheckpointError(KlaviyoError, ValueError):
+    """A checkpoint that cannot be read, or that belongs to another revision, filter or fields."""
+
+
+class TokenError(KlaviyoError):
+    """The `access_token` callable raised, or returned something that is no token."""
+
+
+class PaginationError(KlaviyoError):
+    """A cursor that came before, or a next link without exactly one cursor."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +40,17 @@ class ErrorDetail:
     """One entry of a JSON:API error document. Whatever the API left out is None."""
 
     id: str | None = None
+    """The API's name for this occurrence; the first one repeats the request id."""
     code: str | None = None
+    """The kind of error, for programs, such as `throttled`."""
     title: str | None = None
+    """The kind of error, for people."""
     detail: str | None = None
+    """What is wrong in this case."""
     source: Mapping[str, Any] | None = None
     """Where in the request: `{"parameter": "filter"}` or `{"pointer": "/data"}`."""
     meta: Mapping[str, Any] | None = None
+    """Whatever else the API tells of it."""
 
     def __str__(self) -> str:
         where = self.source and (self.source.get("parameter") or self.source.get("pointer"))
@@ -54,14 +61,20 @@ class ErrorDetail:
 class AttemptedError(KlaviyoError):
     """An error of one request, however many attempts it took."""
 
-    def __init__(
-        self, message: str, *, attempts: int = 1, retry_after: float | None = None
-    ) -> None:
+    attempts: int = 1
+    """How many times the request was sent."""
+    retry_after: float | None = None
+    """Seconds the server or the quota asks to wait; None when nothing was said."""
+    request_id: str | None = None
+    """The API's name for this request, which support asks for; None without an answer."""
+    body: bytes = b""
+    """The start of the body that came, at most 64 KiB."""
+    is_lasting: bool = False
+    """Whether it was told at once because trying again cannot mend it, such as an unknown host."""
+
+    def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
-        self.attempts = attempts
-        """How many times the request was sent."""
-        self.retry_after = retry_after
-        """Seconds the server or the quota asks to wait; None when nothing was said."""
+        vars(self).update(facts)
 
 
 class TransportError(AttemptedError):
@@ -72,62 +85,31 @@ class DeadlineError(AttemptedError):
     """Time ran out before anything was answered."""
 
 
-class TokenError(KlaviyoError):
-    """The `access_token` callable raised, or returned something that is no token."""
+class QuotaDeadlineError(DeadlineError):
+    """The next place in the quota would come after the deadline, in `retry_after` seconds."""
 
 
-class InvalidResponseError(KlaviyoError):
-    """A 200 that is not the document we asked for, or more than 64 MiB of it."""
-
-    def __init__(self, message: str, *, body: bytes = b"", request_id: str | None = None) -> None:
-        super().__init__(message)
-        self.body = body
-        """The start of the body, at most 64 KiB."""
-        self.request_id = request_id
-        """The API's name for this request; support asks for it."""
-        self.ends_early = False
-        """Whether the body is the start of a JSON document without its end."""
-
-
-class PaginationError(KlaviyoError):
-    """A cursor that came before, or a next link that does not lead to a page of this endpoint."""
+class InvalidResponseError(AttemptedError):
+    """A 200 that is not the document we asked for, or beyond the limits of a page."""
 
 
 class APIError(AttemptedError):
     """The API answered with a status other than 200."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status_code: int,
-        errors: tuple[ErrorDetail, ...] = (),
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        attempts: int = 1,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-    ) -> None:
-        super().__init__(message, attempts=attempts, retry_after=retry_after)
-        self.status_code = status_code
-        """The HTTP status."""
-        self.errors = errors
-        """What the error document says; empty when the body was none."""
-        self.request_id = request_id
-        """The API's name for this request; support asks for it."""
-        self.headers: Mapping[str, str] = headers or {}
-        """The response headers, names in lower case."""
-        self.body = body
-        """The body, at most its first 64 KiB."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions are rebuilt from their message alone; the status is required besides.
-        rebuild = functools.partial(type(self), status_code=self.status_code)
-        return (rebuild, self.args, self.__dict__)
+    status_code: int = 0
+    """The HTTP status."""
+    errors: tuple[ErrorDetail, ...] = ()
+    """What the error document says; empty when the body was none."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """The response headers, names in lower case."""
 
 
 class BadRequestError(APIError):
     """400: a filter, field or cursor that the API does not accept."""
+
+
+class CursorError(BadRequestError):
+    """400: the API no longer accepts the cursor, so its checkpoint is of no more use."""
 
 
 class AuthenticationError(APIError):
@@ -154,28 +136,28 @@ class ServerError(APIError):
     """5xx: the API, or a proxy in front of it, failed."""
 
 
-@attrs.frozen
-class _Kind:
-    error: type[APIError]
-    advice: str
-
-
-_KINDS: dict[int, _Kind] = {
-    400: _Kind(BadRequestError, "check status, fields and cursor against the pinned revision"),
-    401: _Kind(AuthenticationError, "check the API key or access token"),
-    403: _Kind(
+_BY_STATUS: dict[int, tuple[type[APIError], str]] = {
+    400: (BadRequestError, "check status, fields and cursor against the pinned revision"),
+    401: (AuthenticationError, "check the API key or access token"),
+    403: (
         PermissionDeniedError,
         "check that the credential has the scope catalogs:read; an HTML body means that a proxy "
         "in front of the API refused the request",
     ),
-    404: _Kind(NotFoundError, "check that the pinned revision exists and is released"),
-    410: _Kind(RevisionRetiredError, "move to a newer revision: the API retired the pinned one"),
-    429: _Kind(RateLimitError, "wait for retry_after seconds, then resume from the checkpoint"),
+    404: (NotFoundError, "check that the pinned revision exists and is released"),
+    407: (APIError, "the proxy refuses us: check the user and password in HTTPS_PROXY"),
+    410: (RevisionRetiredError, "move to a newer revision: the API retired the pinned one"),
+    429: (RateLimitError, "wait for retry_after seconds, then resume from the checkpoint"),
 }
-_SERVER = _Kind(ServerError, "try again later from the checkpoint")
-_OTHER = _Kind(APIError, "not an answer of this endpoint: check base_url and proxies")
+_BAD_CURSOR = (CursorError, "list from the start: the API no longer accepts the cursor")
+_SERVER = (ServerError, "try again later from the checkpoint")
+_OTHER = (APIError, "not an answer of this endpoint: check base_url and proxies")
 
-_BODY_KEPT = 64 * 1024
+BODY_KEPT = 64 * 1024
+"""Bytes of a body that an error keeps."""
+
+# A cookie of the API's front proxy is a credential of a kind; errors get logged and pickled.
+_PRIVATE = frozenset({"set-cookie", "set-cookie2"})
 
 
 def api_error(
@@ -184,31 +166,29 @@ def api_error(
     headers: Mapping[str, str],
     body: bytes,
     revision: str,
+    cursor: str | None,
     retry_after: float | None,
 ) -> APIError:
     """The error for a response that is not a 200; `headers` have lower-case names."""
-    kind = _KINDS.get(status) or (_SERVER if 500 <= status <= 599 else _OTHER)
     details = parse_error_document(body)
+    kind, advice = _BY_STATUS.get(status) or (_SERVER if 500 <= status <= 599 else _OTHER)
+    if status == 400 and cursor is not None and any("cursor" in str(d).lower() for d in details):
+        kind, advice = _BAD_CURSOR
     request_id = headers.get("x-klaviyo-req-id") or (details[0].id if details else None)
-    said = "; ".join(str(detail) for detail in details[:5]) or _glimpse(headers, body)
+    said = "; ".join(map(str, details[:5])) or _glimpse(headers, body)
     where = [f"revision {revision}"]
-    if request_id:
-        where.append(f"request {one_line(request_id, 80)}")
-    if retry_after is not None:
-        where.append(f"retry after {retry_after:g} s")
-    return kind.error(
-        f"HTTP {status}: {one_line(said, 1000)} [{', '.join(where)}]; {kind.advice}",
+    where += [f"cursor {one_line(cursor, 60)}"] if cursor else []
+    where += [f"request {one_line(request_id, 80)}"] if request_id else []
+    where += [f"retry after {retry_after:g} s"] if retry_after is not None else []
+    return kind(
+        f"HTTP {status}: {one_line(said, 1000)} [{', '.join(where)}]; {advice}",
         status_code=status,
         errors=details,
         request_id=request_id,
         retry_after=retry_after,
         headers={name: value for name, value in headers.items() if name not in _PRIVATE},
-        body=body[:_BODY_KEPT],
+        body=body[:BODY_KEPT],
     )
-
-
-# A cookie of the API's front proxy is a credential of a kind; errors get logged and pickled.
-_PRIVATE: frozenset[str] = frozenset({"set-cookie", "set-cookie2"})
 
 
 def _glimpse(headers: Mapping[str, str], body: bytes) -> str:
@@ -246,18 +226,9 @@ def parse_error_document(body: bytes) -> tuple[ErrorDetail, ...]:
     return (ErrorDetail(detail=message),) if isinstance(message, str) else ()
 
 
+_TEXTS, _OBJECTS = ("id", "code", "title", "detail"), ("source", "meta")
+
+
 def _detail(entry: dict[str, Any]) -> ErrorDetail:
-    def text(name: str) -> str | None:
-        return entry[name] if isinstance(entry.get(name), str) else None
-
-    def members(name: str) -> dict[str, Any] | None:
-        return entry[name] if isinstance(entry.get(name), dict) else None
-
-    return ErrorDetail(
-        id=text("id"),
-        code=text("code"),
-        title=text("title"),
-        detail=text("detail"),
-        source=members("source"),
-        meta=members("meta"),
-    )
+    kinds = dict.fromkeys(_TEXTS, str) | dict.fromkeys(_OBJECTS, dict)
+    return ErrorDetail(**{n: entry[n] for n, k in kinds.items() if isinstance(entry.get(n), k)})

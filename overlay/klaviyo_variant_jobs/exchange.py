@@ -1,56 +1,79 @@
-"""One logical request as a generator of steps.
+"""One logical request as a generator of effects, from the quota to the decoded page.
 
-It yields what is to be done (wait for a place in the quota, send, sleep) and receives what came of
-it. No I/O and no clock of its own, so that both clients drive the same decisions and tests need no
-time.
+It yields what is to be done and gets what came of it; failures are thrown into it. No I/O and no
+clock of its own, so that both clients drive the same decisions and tests need no time.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING
+import functools
+import itertools
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar, Unpack
 
 import attrs
 
+from . import errors
+from .auth import Authorization, Credential, UnfitSecret
 from .clock import Clock
-from .credentials import Authorization
-from .errors import (
-    APIError,
-    AttemptedError,
-    DeadlineError,
-    InvalidResponseError,
-    KlaviyoError,
-    TokenError,
-    TransportError,
-    api_error,
-)
-from .rate_limits import Limiter, RateLimit, Ticket
-from .retry import LEAST_WAIT_AFTER_429_S, RetryPolicy, parse_retry_after
+from .decode.page import BodyReader, Page, cursors_in
+from .errors import APIError, AttemptedError
+from .rate_limits import Limiter, Outcome, Permit, RateLimit, Wait
+from .retry import RetryPolicy, least_wait_s, parse_http_date, parse_retry_after
 
 if TYPE_CHECKING:
-    from .decode import Decoded, PageDecoder
+    from klaviyo_variant_jobs_api.fitting import Anomaly
 
-logger = logging.getLogger("klaviyo_variant_jobs")
+    from .decode.fit import PageDecoder
+    from .events import Observer
 
-ANNOUNCED_WAIT_S = 1.0
-"""Waits for the quota that are longer than this are logged."""
+LONGEST_ERROR_BODY_S = 5.0
+"""How long the body of an error is waited for. It is only quoted, the status says what to do."""
+
+MOST_UNREADABLE = 2
+"""How often a 200 that is no page is tried again: a gateway's error page passes, a bug does not."""
 
 
 @attrs.frozen
-class AwaitPlace:
-    """Wait until `ticket` wakes us, `seconds` at most."""
+class Query:
+    """One page to ask for."""
 
-    ticket: Ticket
+    status: str | None = None
+    fields: tuple[str, ...] = ()
+    cursor: str | None = None
+    extra_query: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Call:
+    """Call `function`, and await what it returns if that is awaitable, within `seconds`."""
+
+    function: Callable[[], Any]
     seconds: float
 
 
 @attrs.frozen
 class Send:
-    """Send the request and read the answer within `seconds`."""
+    """Send the request; the result is the status and the headers, names in lower case."""
 
+    query: Query
+    authorization: Authorization
     seconds: float
+
+
+@attrs.frozen(eq=False)
+class Read:
+    """Feed the body to `reader` within `seconds`."""
+
+    reader: BodyReader
+    seconds: float
+
+
+@attrs.frozen
+class Close:
+    """Let go of the response. A connection that failed, or may be out of step, is not kept."""
+
+    failed: bool
 
 
 @attrs.frozen
@@ -60,34 +83,9 @@ class Sleep:
     seconds: float
 
 
-Step = AwaitPlace | Send | Sleep
-
-
-@attrs.frozen(eq=False)
-class Response:
-    """A status and what came with it."""
-
-    status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    """Names in lower case."""
-    body: bytes = attrs.field(repr=False)
-    authorization: Authorization = attrs.field(factory=Authorization)
-    """What was sent, and must not come back in an error."""
-
-
-Outcome = Response | KlaviyoError | None
-"""What came of a step: a `Response`, or the error that stood in its way; None but for `Send`."""
-
-
-@attrs.frozen(eq=False)
-class Answer:
-    """A decoded page and what its response said besides."""
-
-    page: Decoded
-    headers: Mapping[str, str]
-    """Names in lower case, values without the secret."""
-    rate_limit: RateLimit | None
-    authorization: Authorization
+Effect: TypeAlias = Call | Send | Read | Close | Sleep
+ResultT = TypeVar("ResultT")
+Steps: TypeAlias = Generator[Effect, Any, ResultT]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -96,165 +94,250 @@ class Terms:
 
     revision: str
     decoder: PageDecoder
+    credential: Credential
     limiter: Limiter
     policy: RetryPolicy
     clock: Clock
+    explain: Callable[[Exception, Authorization], Exception]
+    """Puts a failure of the HTTP library into our terms; gives back what is the caller's own."""
+    observer: Observer
 
 
-def exchange(terms: Terms) -> Generator[Step, Outcome, Answer]:
-    """The steps of one request, tried again as the policy says; returns the decoded page.
+def exchange(terms: Terms, query: Query) -> Steps[Page[Any]]:
+    """The effects of one request, tried again as the policy says; returns the page.
 
     Raises the typed error when giving up. A wait that would pass the deadline raises at once: the
     last failure, or `DeadlineError` when there was none.
     """
-    policy, clock = terms.policy, terms.clock
-    deadline = clock.monotonic() + policy.deadline
-    failure: AttemptedError | None = None
-    for attempt in range(1, policy.max_attempts + 1):
-        ticket = yield from _place(terms, deadline, failure)
-        try:
-            outcome = yield from _sent(terms, ticket, deadline)
-        except AttemptedError as error:
-            error.attempts = attempt
-            raise
-        if isinstance(outcome, Answer):
-            return outcome
-        now = clock.monotonic()
-        if now >= deadline and not isinstance(outcome, APIError):
-            late = failure or _out_of_time(terms, attempt)
+    return _Exchange(terms, query).steps()
+
+
+class _Exchange:
+    """One request, and what has come of it so far."""
+
+    def __init__(self, terms: Terms, query: Query) -> None:
+        self.terms, self.query = terms, query
+        self.deadline = terms.clock.monotonic() + terms.policy.deadline
+        self.notes = terms.observer.request(status=query.status, cursor=query.cursor)
+        self.failure: AttemptedError | None = None
+        self.unreadable = 0  # How many answers were no page.
+        self.permit: Permit
+        self.authorization: Authorization
+
+    def steps(self) -> Steps[Page[Any]]:
+        refused: Authorization | None = None  # What was answered 401.
+        for attempt in itertools.count(1):
+            self.permit = yield from self._acquire()
+            try:
+                self.authorization = yield from self._authorize()
+                if self.failure and refused and refused.header == self.authorization.header:
+                    self._release(sent=False)
+                    raise self.failure
+                if self._left_s() <= 0.0:
+                    self._release(sent=False)
+                    raise self.failure or self._out_of_time()
+                self.notes.sent(attempt)
+                outcome = yield from self._attempt()
+            except AttemptedError as error:
+                is_unsent = error is self.failure or isinstance(error, errors.DeadlineError)
+                error.attempts = attempt - is_unsent
+                raise
+            finally:
+                # The second call for a permit does nothing: this is for whatever got in between.
+                self._release()
+            if isinstance(outcome, Page):
+                return outcome
+            outcome.attempts = attempt
+            self.notes.failed(outcome)
+            wait_s = self._wait_s(outcome, attempt)
+            if isinstance(outcome, APIError) and outcome.status_code == 401:
+                # The callable may have another token by now.
+                wait_s, refused = None if refused or wait_s is None else 0.0, self.authorization
+            self.unreadable += isinstance(outcome, errors.InvalidResponseError)
+            if wait_s is None or self.unreadable > MOST_UNREADABLE:
+                raise outcome
+            self.failure = outcome
+            self.notes.retrying(outcome, wait_s)
+            yield Sleep(wait_s)
+        raise AssertionError("counting has no end")
+
+    def _left_s(self) -> float:
+        return self.deadline - self.terms.clock.monotonic()
+
+    def _release(self, **outcome: Unpack[Outcome]) -> None:
+        self.terms.limiter.release(self.permit, **outcome)
+
+    def _wait_s(self, failure: AttemptedError, attempt: int) -> float | None:
+        """Seconds until the next attempt, None for none. Raises when the time is over."""
+        status = failure.status_code if isinstance(failure, APIError) else None
+        left_s, chance = self._left_s(), self.terms.clock.random()
+        if left_s <= 0.0 and status is None:
+            late = self.failure or self._out_of_time()
             late.attempts = attempt
-            raise late from outcome
-        failure = outcome
-        failure.attempts = attempt
-        wait_s = policy.wait_s(
-            attempt=attempt,
-            status=failure.status_code if isinstance(failure, APIError) else None,
-            retry_after_s=failure.retry_after,
-            chance=clock.random(),
+            raise late from failure
+        asked_s = least_wait_s(status, failure.retry_after)
+        wait_s = self.terms.policy.wait_s
+        return wait_s(attempt=attempt, left_s=left_s, least_s=asked_s, chance=chance)
+
+    def _out_of_time(self, wait: Wait | None = None) -> errors.DeadlineError:
+        comes = f"; the next permit comes in {wait.seconds:.3g} s ({wait.reason})" if wait else ""
+        return (errors.QuotaDeadlineError if wait else errors.DeadlineError)(
+            f"no answer within the deadline of {self.terms.policy.deadline:g} s{comes} [revision "
+            f"{self.terms.revision}]; resume later, or give it longer with "
+            "RetryPolicy(deadline=...)",
+            attempts=0,
+            retry_after=wait.seconds if wait else None,
         )
-        if attempt == policy.max_attempts or now + wait_s >= deadline:
-            break
-        logger.info("%s; attempt %d, trying again in %.3g s", failure, attempt, wait_s)
-        yield Sleep(wait_s)
-    assert failure is not None
-    raise failure
+
+    def _acquire(self) -> Steps[Permit]:
+        """Wait for a permit. Raises the last failure, if any, when it would come too late."""
+        answer: Permit | Wait | None = None
+        while not isinstance(answer, Permit):
+            left_s = self._left_s()
+            if left_s <= 0.0:
+                raise self.failure or self._out_of_time()
+            ask = functools.partial(self.terms.limiter.acquire, answer, left_s=left_s)
+            answer = yield Call(ask, left_s)
+            if isinstance(answer, Wait):
+                if answer.seconds > self._left_s():
+                    raise self.failure or self._out_of_time(answer)
+                self.notes.waiting(answer)
+                yield Sleep(answer.seconds)
+        return answer
+
+    def _authorize(self) -> Steps[Authorization]:
+        """The header to send. A failure of the token callable is not tried again."""
+        credential = self.terms.credential
+        if credential.fixed is not None:
+            return credential.fixed
+        assert credential.supplier is not None
+        try:
+            call = Call(credential.supplier, self._left_s())
+            # Not kept in a variable, which an error tracker would show.
+            return credential.authorization_for((yield call))
+        except Exception as error:
+            cause = error
+        self._release(sent=False)
+        if self._left_s() <= 0.0:
+            raise self.failure or self._out_of_time() from cause
+        if isinstance(cause, UnfitSecret):
+            cause.__traceback__ = None  # Its frames hold the token.
+        why = f"the access_token callable failed: {type(cause).__name__}; nothing was sent"
+        raise errors.TokenError(f"{why}. Mend it, then resume") from cause
+
+    def _attempt(self) -> Steps[Page[Any] | AttemptedError]:
+        """Send once. The page, or the failure that another attempt may mend; raises any other."""
+        outcome: Page[Any] | Exception
+        failed, headers = False, {}
+        try:
+            status, headers = yield Send(self.query, self.authorization, self._left_s())
+            reader = BodyReader(headers.get("content-encoding", ""), is_page=status == 200)
+            if status == 200:
+                yield Read(reader, self._left_s())
+                outcome = self._page(headers, bytes(reader.finish()))
+                failed = not isinstance(outcome, Page)
+            else:
+                # The status says what to do and has to be told in time; the body is only quoted.
+                try:
+                    yield Read(reader, min(LONGEST_ERROR_BODY_S, self._left_s() / 2))
+                except Exception:
+                    failed = True
+                outcome = self._refusal(status, headers, bytes(reader.so_far))
+        except Exception as error:
+            failed, outcome = True, self.terms.explain(error, self.authorization)
+        except GeneratorExit:
+            raise  # Nobody is left who could close the response.
+        except BaseException:
+            yield Close(failed=True)
+            raise
+        yield Close(failed=failed)
+        headers = {}  # An error tracker shows what is in a frame, and one may echo the key.
+        if isinstance(outcome, Page) or self._passes(outcome):
+            return outcome
+        raise outcome
+
+    def _passes(self, failure: Exception) -> TypeGuard[AttemptedError]:
+        """Whether another attempt may mend it."""
+        if not isinstance(failure, APIError):
+            return isinstance(failure, AttemptedError) and not failure.is_lasting
+        is_renewable = failure.status_code == 401 and self.terms.credential.supplier is not None
+        return is_renewable or self.terms.policy.retries_status(failure.status_code)
+
+    def _learn(self, status: int, headers: Mapping[str, str]) -> RateLimit | None:
+        """What the headers say of the quota; the limiter hears it from the API itself only.
+
+        A proxy's error page may carry headers of another quota, which would stop every client.
+        """
+        said = RateLimit.from_headers(headers)
+        self.notes.answered(status, headers, said)
+        content_type = headers.get("content-type", "")
+        is_of_the_api = "x-klaviyo-req-id" in headers or "vnd.api+json" in content_type
+        return said if is_of_the_api else None
+
+    def _refusal(self, status: int, raw: Mapping[str, str], body: bytes) -> APIError:
+        headers = {name: self.authorization.redact(value) for name, value in raw.items()}
+        date = parse_http_date(headers.get("date", ""))
+        now_s = self.terms.clock.time() if date is None else date
+        retry_after = parse_retry_after(headers.get("retry-after"), now_s=now_s)
+        pause_s = least_wait_s(status, retry_after) if status == 429 else None
+        self._release(said=self._learn(status, headers), pause_s=pause_s)
+        return errors.api_error(
+            status=status,
+            headers=headers,
+            body=self.authorization.redact_any(body),
+            revision=self.terms.revision,
+            cursor=self.query.cursor,
+            retry_after=retry_after,
+        )
+
+    def _page(self, raw: Mapping[str, str], body: bytes) -> Page[Any] | AttemptedError:
+        redact = self.authorization.redact
+        self._release(said=self._learn(200, raw))
+        names = ("req-id", "api-revision", "api-retirement-date")
+        found = (raw.get(f"x-klaviyo-{name}") for name in names)
+        request_id, served, retirement = (value and redact(value) for value in found)
+        try:
+            document, anomalies = self.terms.decoder.decode(body)
+        except errors.InvalidResponseError as error:
+            # Its message quotes the body, and an error tracker shows what is in the frames below.
+            unreadable = error.with_traceback(None)
+            unreadable.__context__ = None
+            unreadable.args = (redact(str(error)),)
+            unreadable.body = self.authorization.redact_any(error.body)
+            unreadable.request_id = request_id
+            return unreadable
+        if self.unreadable < MOST_UNREADABLE and _is_out_of_step(self.query, document):
+            why = "the page is the answer to another request, so the connection is out of step"
+            return errors.InvalidResponseError(why, request_id=request_id)
+        page: Page[Any] = Page(
+            jobs=document.data,
+            cursor=self.query.cursor,
+            rate_limit=RateLimit.from_headers(raw),
+            request_id=request_id,
+            revision_served=served,
+            anomalies=anomalies,
+            next=_next_link(document, anomalies),
+        )
+        self.notes.read(page, retirement)
+        return page
 
 
-def _place(
-    terms: Terms, deadline: float, failure: AttemptedError | None
-) -> Generator[Step, Outcome, Ticket]:
-    """Wait for a place in the quota."""
-    now = terms.clock.monotonic()
-    unannounced = now + ANNOUNCED_WAIT_S
-    ticket = None
-    try:
-        ticket = terms.limiter.join(now)
-        while True:
-            wait_s = ticket.wait_s(now)
-            # With a place at hand too: a sleep may have overslept, and sockets take no negative
-            # timeout.
-            if now >= deadline or now + wait_s > deadline:
-                raise failure or _no_place(terms, ticket, now, wait_s)
-            if wait_s <= 0.0:
-                return ticket
-            if now + wait_s > unannounced:
-                unannounced = math.inf
-                logger.info("waiting %.1f s for a place: %s", wait_s, ticket.reason(now))
-            yield AwaitPlace(ticket, wait_s)
-            now = terms.clock.monotonic()
-    except BaseException:
-        if ticket is not None:
-            ticket.cancel(terms.clock.monotonic())
-        raise
+def _is_out_of_step(query: Query, document: Any) -> bool:
+    """Whether a page cannot be what was asked for, as far as it can be told.
+
+    Bytes after an answer become the answer to the next request on its connection. A page that is
+    not full may have no job of the status because all have just moved on.
+    """
+    link = document.links and document.links.self
+    if link and cursors_in(link) not in ([], [query.cursor]):
+        return True
+    full = query.status is not None and len(document.data) >= 100
+    return full and all(job.attributes.status != query.status for job in document.data)
 
 
-def _no_place(terms: Terms, ticket: Ticket, now: float, wait_s: float) -> DeadlineError:
-    if wait_s <= 0.0:
-        return _out_of_time(terms, 0)
-    comes = f"; the next place in the quota comes in {wait_s:.3g} s ({ticket.reason(now)})"
-    return _out_of_time(terms, 0, comes, retry_after=wait_s)
-
-
-def _out_of_time(
-    terms: Terms, attempts: int, comes: str = "", *, retry_after: float | None = None
-) -> DeadlineError:
-    tried = f"{attempts} attempts" if attempts != 1 else "1 attempt"
-    return DeadlineError(
-        f"no answer within the deadline of {terms.policy.deadline:g} s, {tried} made{comes} "
-        f"[revision {terms.revision}]; resume later, or give it longer with "
-        "RetryPolicy(deadline=...)",
-        attempts=attempts,
-        retry_after=retry_after,
-    )
-
-
-def _sent(
-    terms: Terms, ticket: Ticket, deadline: float
-) -> Generator[Step, Outcome, Answer | AttemptedError]:
-    """Send once and tell the limiter; returns the page, or what may be tried again."""
-    clock = terms.clock
-    try:
-        outcome = yield Send(deadline - clock.monotonic())
-        now = clock.monotonic()
-        if isinstance(outcome, Response):
-            return _judged(terms, ticket, now, outcome)
-        if isinstance(outcome, TokenError):
-            ticket.cancel(now)
-        else:
-            ticket.failed(now)
-    except KlaviyoError:
-        raise
-    except BaseException:
-        # Ctrl-C comes anywhere; to a ticket that knows how it ended this does nothing.
-        ticket.failed(clock.monotonic())
-        raise
-    if isinstance(outcome, AttemptedError):
-        return outcome
-    assert outcome is not None
-    raise outcome
-
-
-def _judged(
-    terms: Terms, ticket: Ticket, now: float, response: Response
-) -> Answer | AttemptedError:
-    """What a response means. Raises what no further attempt would mend."""
-    if response.status == 200:
-        rate_limit = RateLimit.from_headers(response.headers)
-        ticket.answered(now, rate_limit)
-        return _page(terms, response, rate_limit)
-    headers = response.authorization.redact_headers(response.headers)
-    retry_after = parse_retry_after(headers.get("retry-after"), now_s=terms.clock.time())
-    if response.status == 429:
-        ticket.refused(now, max(retry_after or 0.0, LEAST_WAIT_AFTER_429_S))
-    else:
-        ticket.answered(now, RateLimit.from_headers(headers))
-    error = api_error(
-        status=response.status,
-        headers=headers,
-        body=response.authorization.redact_bytes(response.body),
-        revision=terms.revision,
-        retry_after=retry_after,
-    )
-    if not terms.policy.retries_status(response.status):
-        raise error
-    return error
-
-
-def _page(
-    terms: Terms, response: Response, rate_limit: RateLimit | None
-) -> Answer | AttemptedError:
-    authorization = response.authorization
-    headers = authorization.redact_headers(response.headers)
-    try:
-        return Answer(terms.decoder.decode(response.body), headers, rate_limit, authorization)
-    except InvalidResponseError as error:
-        # Its message quotes the body, and an error tracker shows what is in the frames below.
-        refused = error.with_traceback(None)
-    refused.args = (authorization.redact(str(refused)),)
-    refused.body = authorization.redact_bytes(refused.body)
-    refused.request_id = headers.get("x-klaviyo-req-id")
-    # With neither a length nor chunks only the JSON can tell that the connection closed early.
-    framed = "content-length" in headers or "transfer-encoding" in headers
-    if refused.ends_early and not framed:
-        return TransportError(f"the body broke off after {len(response.body)} bytes")
-    raise refused
+def _next_link(document: Any, anomalies: tuple[Anomaly, ...]) -> object:
+    """The next link as it came: one that does not fit must not read as the end of the list."""
+    for anomaly in anomalies:
+        if anomaly.path in ("links", "links.next"):
+            return anomaly.value
+    return document.links and document.links.next

@@ -1,35 +1,31 @@
 """What to try again, how long to wait, and when to give up."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import attrs
+from attrs.validators import optional
 
 LEAST_WAIT_AFTER_429_S = 1.0
 """The shortest window of this API is a second, and trying again at once always fails."""
 
-
+_SHORTEST_S = 1e-9
 _LONGEST_S = 1e9
 """Some thirty years; a wait of several hundred is more than operating systems take."""
 
 
-def _seconds(
-    *, least: float, above: bool = False
-) -> Callable[[Any, attrs.Attribute[float], float], None]:
-    def check(instance: Any, attribute: attrs.Attribute[float], value: float) -> None:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
+def _within(least: float, kind: type = float) -> Any:
+    """A validator: a number of a kind, of at least `least`; bounded, since clocks are."""
+
+    def check(instance: object, attribute: Any, value: Any) -> None:
+        is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
         # A comparison is false for what is no number, and takes integers of any length.
-        if not fits or not least <= value <= _LONGEST_S or (above and value == least):
-            bound = f"above {least:g}" if above else f"of at least {least:g}"
-            raise ValueError(
-                f"{attribute.name} must be a number of seconds {bound} and at most "
-                f"{_LONGEST_S:g}, not {value!r}"
-            )
+        if not is_number or not least <= value <= _LONGEST_S:
+            what = "whole number" if kind is int else "number of seconds"
+            bounds = f"of at least {least:g} and at most {_LONGEST_S:g}"
+            raise ValueError(f"{attribute.name} must be a {what} {bounds}, not {value!r}")
 
     return check
 
@@ -38,43 +34,52 @@ def _seconds(
 class RetryPolicy:
     """How a request that failed for a passing reason is tried again.
 
-    Tried again: 429, 5xx, and transport failures including a body that broke off. The wait is the
-    larger of Retry-After and exponential backoff with full jitter: a random share of
-    `base_delay * 2 ** (attempt - 1)`, which never exceeds `max_delay`; after a 429 at least 1 s.
+    Tried again: 408, 429, 5xx, transport failures including a body that broke off, and, at most
+    twice, a 200 that is no page. The wait is the larger of Retry-After and exponential backoff
+    with full jitter: a random share of `base_delay * 2 ** (attempt - 1)`, which never exceeds
+    `max_delay` nor half of the time left; after a 429 it is at least 1 s. The deadline governs:
+    by default nothing limits the number of attempts.
 
     Raises `ValueError` for arguments that make no sense.
     """
 
-    max_attempts: int = attrs.field(default=8)
-    """How often a request is sent at most, the first time included."""
-    base_delay: float = attrs.field(default=0.5, validator=_seconds(least=0))
+    max_attempts: int | None = attrs.field(default=None, validator=optional(_within(1, int)))
+    """How often a request is sent at most, the first time included. None: no limit."""
+    base_delay: float = attrs.field(default=0.5, validator=_within(0))
     """Seconds: the longest backoff after the first attempt."""
-    max_delay: float = attrs.field(default=30.0, validator=_seconds(least=0))
+    max_delay: float = attrs.field(default=30.0, validator=_within(0))
     """Seconds: the longest backoff at all. Retry-After is obeyed even when it is longer."""
-    deadline: float = attrs.field(default=300.0, validator=_seconds(least=0, above=True))
+    deadline: float = attrs.field(default=300.0, validator=_within(_SHORTEST_S))
     """Seconds for one page: pacing, attempts, waits and body together."""
-
-    @max_attempts.validator
-    def _at_least_one(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"max_attempts must be a whole number of at least 1, not {value!r}")
 
     def retries_status(self, status: int) -> bool:
         """Whether a response with this status is worth another attempt."""
-        return status == 429 or 500 <= status <= 599
+        return status in (408, 429) or 500 <= status <= 599
 
-    def wait_s(
-        self, *, attempt: int, status: int | None, retry_after_s: float | None, chance: float
-    ) -> float:
-        """Seconds to wait after attempt number `attempt` (from 1) failed.
+    def wait_s(self, *, attempt: int, left_s: float, least_s: float, chance: float) -> float | None:
+        """Seconds to wait after attempt number `attempt` (from 1) failed; None to give up.
 
-        `status` is None for a transport failure; `chance` is a random number in [0, 1).
+        `left_s` is the time until the deadline, `least_s` what the server asks for, and `chance` a
+        random number in [0, 1).
         """
+        if attempt == self.max_attempts:
+            return None
         # An exponent above 1,000 would overflow a float long after max_delay has taken over.
         longest = min(self.max_delay, self.base_delay * 2.0 ** min(attempt - 1, 60))
-        least = LEAST_WAIT_AFTER_429_S if status == 429 else 0.0
-        return max(least, retry_after_s or 0.0, longest * chance)
+        # Half of what is left: an outage that ends shortly before the deadline is still survived,
+        # because one attempt falls into the last seconds.
+        backoff = min(longest, left_s / 2) * chance
+        wait = max(least_s, backoff)
+        return wait if wait < left_s and left_s >= min(longest, _TOO_LATE_S) else None
 
+
+def least_wait_s(status: int | None, retry_after_s: float | None) -> float:
+    """What a server asks to wait for; after a 429 at least a second."""
+    return max(LEAST_WAIT_AFTER_429_S if status == 429 else 0.0, retry_after_s or 0.0)
+
+
+_TOO_LATE_S = 0.5
+"""With less than this left there is no other attempt; else backoffs would shrink without end."""
 
 _PLAIN_NUMBER = re.compile(r"\d{1,15}(\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 
@@ -82,14 +87,18 @@ _PLAIN_NUMBER = re.compile(r"\d{1,15}(\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 def parse_retry_after(value: str | None, *, now_s: float) -> float | None:
     """Seconds that a Retry-After header asks to wait: an integer, a fraction or an HTTP-date.
 
-    `now_s` is the time in seconds since the epoch, for dates. A date that has passed is 0. None
-    for a missing, negative or unreadable value: the backoff decides then.
+    `now_s` is the time in seconds since the epoch that a date is measured against. A date that has
+    passed is 0. None for a missing, negative or unreadable value: the backoff decides then.
     """
-    if value is None:
-        return None
-    text = value.strip()
+    text = value.strip() if value else ""
     if _PLAIN_NUMBER.fullmatch(text):
         return float(text)
+    moment = parse_http_date(text)
+    return None if moment is None else max(0.0, moment - now_s)
+
+
+def parse_http_date(text: str) -> float | None:
+    """Seconds since the epoch; None for what is no HTTP-date."""
     if not text[:3].isalpha():
         return None  # Every HTTP-date starts with a day's name; the parser takes much else for one.
     try:
@@ -98,4 +107,4 @@ def parse_retry_after(value: str | None, *, now_s: float) -> float | None:
         return None
     if moment.tzinfo is None:  # How the parser reports the zone "-0000", which HTTP does not use.
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - now_s)
+    return moment.timestamp()

@@ -11,22 +11,33 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import openapi_python_client as generator
 from openapi_python_client.config import Config, ConfigFile, MetaType
+from openapi_python_client.parser import GeneratorData
+from openapi_python_client.parser.errors import GeneratorError
 
-from tooling import lock
+from tooling import lock, python_text
 from tooling.changes import changes_between, in_python, python_name
-from tooling.fragment import OPERATION, Fragment, FragmentError, fragments, load
+from tooling.client_part import client_part
+from tooling.fragment import OPERATION, Fragment, FragmentError, Parameter, fragments
+from tooling.model_code import classes
+from tooling.python_text import UnusableTextError, docstring, literal, one_line
+from tooling.schema import DocumentError
 
 PACKAGE = "klaviyo_variant_jobs_api"
 RUNTIME = ("client.py", "errors.py", "types.py")
 OWN_MODULES = {
     "__init__.py": "init.py.jinja",
     "changes.py": "changes.py.jinja",
+    "fitting.py": "fitting.py.jinja",
     "registry.py": "registry.py.jinja",
+    "transport.py": "transport.py.jinja",
 }
+
+FILTERS = {"docstring": docstring, "literal": literal, "name": python_text.name}
 
 # The same bytes from ruff 0.6.9 to 0.17.6; the generator's default post hooks gave four outputs.
 _RUFF = (
@@ -38,6 +49,9 @@ _RUFF_OPTIONS = ("--isolated", "--no-cache", "--target-version", "py311", ".")
 
 class GenerationError(Exception):
     """The generator or the formatter complained; a warning counts, since it means lost code."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, 1_000))
 
 
 def generate(spec_dir: Path, target: Path) -> list[str]:
@@ -77,15 +91,30 @@ def check(spec_dir: Path, target: Path) -> list[str]:
 
 def render(spec_dir: Path) -> dict[str, bytes]:
     """All files of generated/ by name, without touching any."""
-    revisions = fragments(spec_dir)
+    return render_fragments(spec_dir, fragments(spec_dir))
+
+
+def render_fragments(spec_dir: Path, revisions: Sequence[Fragment]) -> dict[str, bytes]:
+    """The same for these fragments, of which `spec_dir` has the templates and the config."""
     with tempfile.TemporaryDirectory(prefix="regenerate-") as scratch:
         package = Path(scratch) / PACKAGE
         package.mkdir()
         for revision in revisions:
             _run_generator(spec_dir, revision, package / revision.package)
-        _share_runtime(package, revisions)
+            _tidy(package / revision.package)
+        for name in RUNTIME:
+            # Side by side the revisions would each bring their own, equal but not the same.
+            (package / revisions[-1].package / name).replace(package / name)
+        for revision in revisions[:-1]:
+            for name in RUNTIME:
+                (package / revision.package / name).unlink()
         for module, template in OWN_MODULES.items():
-            text = _render_template(spec_dir, template, revisions)
+            try:
+                text = _render_template(spec_dir, template, revisions)
+            except DocumentError as error:
+                raise FragmentError(
+                    f"{revisions[-1].file.name} or an older one: {error}"
+                ) from error
             (package / module).write_text(text, encoding="utf-8")
         _stamp(package, revisions)
         _format(package)
@@ -106,41 +135,85 @@ def _run_generator(spec_dir: Path, revision: Fragment, target: Path) -> None:
         overwrite=False,
         output_path=target,
     )
+    document = client_part(revision)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            complaints = generator.generate(
-                config=config, custom_template_path=spec_dir / "codegen" / "templates"
-            )
+            complaints = _build(spec_dir, revision, document, config)
     except jinja2.TemplateError as error:
         raise GenerationError(f"the templates on {revision.file.name}: {error}") from error
+    except UnusableTextError as error:
+        raise FragmentError(f"{revision.file.name}: {error}") from error
+    except Exception as error:  # The generator's, which was not made for hostile documents.
+        raise GenerationError(
+            f"openapi-python-client on {revision.file.name}: {type(error).__name__}: {error}"
+        ) from error
     if complaints:
-        told = "\n".join(f"  {one.header}: {one.detail}" for one in complaints)
-        raise GenerationError(f"openapi-python-client on {revision.file.name}:\n{told}")
+        told = "; ".join(f"{one.header}: {one.detail}" for one in complaints)
+        raise GenerationError(f"openapi-python-client on {revision.file.name}: {told}")
 
 
-def _share_runtime(package: Path, revisions: Sequence[Fragment]) -> None:
-    # Side by side the revisions would each bring their own, equal in text but not as objects.
-    for revision in revisions:
-        for name in RUNTIME:
-            (package / revision.package / name).replace(package / name)
+def _build(
+    spec_dir: Path, revision: Fragment, document: dict[str, Any], config: Config
+) -> Sequence[GeneratorError]:
+    openapi = GeneratorData.from_dict(document, config=config)
+    if isinstance(openapi, GeneratorError):
+        return [openapi]
+    project = generator.Project(
+        openapi=openapi,
+        config=config,
+        custom_template_path=spec_dir / "codegen" / "templates",
+    )
+    enums, models = classes(openapi)
+    if {"Job", "JobPage"} - {model.name for model in models if model.members}:
+        return [GeneratorError(header="Lost", detail="Job or JobPage has no members")]
+    operation = document["paths"][revision.path]["get"]
+    project.env.filters.update(FILTERS)
+    project.env.globals.update(
+        revision=revision,
+        enums=enums,
+        models=models,
+        description=str(document["info"].get("description", "")),
+        arguments_docstring=docstring(
+            f"{operation.get('summary', '')}.",
+            4,
+            more=str(operation.get("description", "")),
+            arguments=[(one.keyword, one.words) for one in revision.parameters],
+        ),
+    )
+    return project.build()
+
+
+def _tidy(package: Path) -> None:
+    # The generator writes a file per class; all of them stand in the one that lists them.
+    written = (package / "models" / "__init__.py").read_bytes()
+    shutil.rmtree(package / "models")
+    (package / "models.py").write_bytes(written)
 
 
 def _render_template(spec_dir: Path, template: str, revisions: Sequence[Fragment]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(spec_dir / "codegen" / "templates"),
+        loader=jinja2.FileSystemLoader(spec_dir / "codegen" / "package"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    newest = load(revisions[-1].file)
+    environment.filters.update(FILTERS)
+    newest = revisions[-1].document
     return environment.get_template(template).render(
         revisions=revisions,
+        parameters=_all_parameters(revisions),
         operation=OPERATION,
-        changes={one.date: changes_between(load(one.file), newest) for one in revisions},
+        changes={one.date: changes_between(one.document, newest) for one in revisions},
         python_name=python_name,
         in_python=in_python,
     )
+
+
+def _all_parameters(revisions: Sequence[Fragment]) -> list[Parameter]:
+    """Those of all revisions, as the newest that has one says."""
+    found = {one.keyword: one for revision in revisions for one in revision.parameters}
+    return sorted(found.values(), key=lambda one: (one.place != "query", one.keyword))
 
 
 def _stamp(package: Path, revisions: Sequence[Fragment]) -> None:

@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
-import keyword
+import builtins
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 from ruamel.yaml import YAML
 
+from tooling.python_text import UnusableTextError, attribute, literal, name, one_line
+from tooling.schema import DocumentError, Schema, dereference, resolve
+from tooling.wire import read_wire
 from tooling.yaml_text import NO_YAML, yaml_fault
 
 OPERATION = "get_create_variants_jobs"
 TAG = "Catalogs"
 LIFECYCLE = ("queued", "processing", "complete", "cancelled")
 
-_FILE_NAME = re.compile(r"\d{4}-\d\d-\d\d\.yaml")
+_FILE_NAME = re.compile(r"\d{4}-\d\d-\d\d\.yaml", re.ASCII)
+# What goes into requests and generated code fits a pattern; a document may be anybody's.
+_VERSION = re.compile(r"3\.1\.\d", re.ASCII)
+_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,20}/?", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[a-z]{1,40}/[A-Za-z0-9.+-]{1,100}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}(\[[A-Za-z0-9_.-]{1,100}\])?", re.ASCII)
+_LOCAL = frozenset({"client", "headers", "kwargs", "params"})
+_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 
 
 class FragmentError(Exception):
-    """A fragment that cannot be generated from; the message names the file and the way out."""
+    """A fragment that cannot be generated from; one line names the file and the way out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+@frozen
+class Parameter:
+    """A parameter of the operation: what it is called on the wire and in Python."""
+
+    place: Literal["query", "header"]
+    wire: str
+    keyword: str
+    annotation: str
+    is_list: bool
+    joined: bool
+    """Whether the items of a list go out as one text, with commas."""
+    is_required: bool
+    default: str | float | None
+    words: str
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether a call may leave it out, and then nothing is sent."""
+        return not self.is_required and self.default is None
+
+    @property
+    def default_source(self) -> str:
+        """Its default in a signature, as source; nothing where a value must be given."""
+        if self.is_required and self.default is None:
+            return ""
+        return f" = {literal(self.default)}"
 
 
 @frozen
@@ -36,6 +78,13 @@ class Fragment:
     fields: tuple[str, ...]
     statuses: tuple[str, ...]
     id_in_attributes: bool
+    parameters: tuple[Parameter, ...]
+    document: dict[str, Any] = field(repr=False, eq=False)
+
+    @property
+    def query(self) -> tuple[str, ...]:
+        """Names of the query parameters on the wire."""
+        return tuple(one.wire for one in self.parameters if one.place == "query")
 
     @property
     def package(self) -> str:
@@ -59,6 +108,8 @@ def load(file: Path) -> dict[str, Any]:
     """The document of a fragment, without its comments."""
     try:
         document = YAML(typ="safe").load(file)
+    except RecursionError as error:
+        raise FragmentError(f"{file.name} is nested too deeply") from error
     except NO_YAML as error:
         raise FragmentError(f"{file.name} is no YAML: {yaml_fault(error)}") from error
     if not isinstance(document, dict):
@@ -68,15 +119,23 @@ def load(file: Path) -> dict[str, Any]:
 
 def read(file: Path) -> Fragment:
     """One fragment."""
-    document = load(file)
+    return from_document(file, load(file))
+
+
+def from_document(file: Path, document: dict[str, Any]) -> Fragment:
+    """One fragment, of which `file` is the name and `document` the content."""
     try:
         return _fragment(file, document)
+    except (DocumentError, UnusableTextError) as error:
+        raise FragmentError(f"{file.name}: {error}") from error
+    except RecursionError as error:
+        raise FragmentError(f"{file.name} is nested too deeply") from error
     except (KeyError, StopIteration) as error:
         raise FragmentError(
             f"{file.name} lacks {error}, which the registry is made from; "
             "compare it with another fragment"
         ) from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise FragmentError(
             f"{file.name} has something of a kind that the registry cannot be made from "
             f"({error}); compare it with another fragment"
@@ -89,6 +148,8 @@ def _fragment(file: Path, document: dict[str, Any]) -> Fragment:
         raise FragmentError(
             f"{file.name} says info.version: {date}; file name and version must agree"
         )
+    _fitting(file, "version of OpenAPI", document["openapi"], _VERSION)
+    read_wire(document)  # What the report of changes is made from.
     path, item = next(iter(document["paths"].items()))
     operation = item["get"]
     if operation["operationId"] != OPERATION or operation["tags"] != [TAG]:
@@ -99,28 +160,100 @@ def _fragment(file: Path, document: dict[str, Any]) -> Fragment:
     schemas = document["components"]["schemas"]
     _check_names(file, schemas)
     limits = operation["x-klaviyo-ratelimit"]
+    media_type = next(iter(operation["responses"]["200"]["content"]))
     return Fragment(
         file=file,
         date=date,
-        path=path,
-        media_type=next(iter(operation["responses"]["200"]["content"])),
+        path=_fitting(file, "path", path, _PATH),
+        media_type=_fitting(file, "media type", media_type, _MEDIA_TYPE),
         burst=_limit(file, limits["burst"], "s"),
         steady=_limit(file, limits["steady"], "m"),
-        fields=tuple(schemas["JobField"]["enum"]),
-        statuses=_in_lifecycle_order(schemas["JobStatus"]["enum"]),
+        fields=_words(file, "field", schemas["JobField"]["enum"]),
+        statuses=_in_lifecycle_order(_words(file, "status", schemas["JobStatus"]["enum"])),
         id_in_attributes="id" not in schemas["Job"]["properties"],
+        parameters=_parameters(
+            file, document, [*item.get("parameters", ()), *operation["parameters"]]
+        ),
+        document=document,
     )
 
 
+def _fitting(file: Path, what: str, text: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise FragmentError(f"{file.name}: {one_line(ascii(text), 80)} is no {what} we would use")
+    return text
+
+
+def _words(file: Path, what: str, listed: list[Any]) -> tuple[str, ...]:
+    return tuple(_fitting(file, what, text, _WORD) for text in listed)
+
+
+def _parameters(file: Path, document: dict[str, Any], listed: list[Any]) -> tuple[Parameter, ...]:
+    found: list[Parameter] = []
+    for one in listed:
+        said = dereference(document, one, "parameters")
+        wire = _fitting(file, "parameter", said["name"], _PARAMETER)
+        if said["in"] not in ("query", "header"):
+            raise FragmentError(
+                f"{file.name}: {wire} is sent in {said['in']!r}; the client knows query and header"
+            )
+        keyword = _keyword(wire, [one.keyword for one in found])
+        found.append(_parameter(said, wire, keyword, resolve(document, said["schema"], wire)))
+    if {"revision": document["info"]["version"]}.items() - {
+        (one.wire, one.default) for one in found if one.place == "header"
+    }:
+        raise FragmentError(f"{file.name}: the header revision must default to the fragment's date")
+    keywords = [one.keyword for one in found]
+    for keyword in keywords:
+        if keywords.count(keyword) > 1:
+            raise FragmentError(f"{file.name}: two parameters would be called {keyword} in Python")
+    return tuple(found)
+
+
+def _parameter(said: dict[str, Any], wire: str, keyword: str, schema: Schema) -> Parameter:
+    one = schema.items or schema
+    kind = _TYPES.get(one.type)
+    if kind is None or (one is schema and schema.type == "array"):
+        raise DocumentError(f"{wire} is of type {one.type}, of which nobody knows how to send it")
+    required = bool(said.get("required"))
+    default = schema.docs.get("default")
+    if not isinstance(default, str | int | float) or not (required or said["in"] == "header"):
+        default = None  # The API's own: what the caller leaves out is not sent.
+    return Parameter(
+        place=said["in"],
+        wire=wire,
+        keyword=keyword,
+        annotation=f"list[{kind}] | tuple[{kind}, ...]" if schema.items else kind,
+        is_list=schema.items is not None,
+        joined=not said.get("explode", said["in"] == "query"),
+        is_required=required,
+        default=default,
+        words=str(said.get("description") or schema.docs.get("description") or ""),
+    )
+
+
+def _keyword(wire: str, taken: list[str]) -> str:
+    """fields[resource] -> fields, for the first of them; page[cursor] -> page_cursor."""
+    if wire.startswith("fields[") and "fields" not in taken:
+        return "fields"
+    text = re.sub(r"[^a-z0-9]+", "_", wire.lower()).strip("_")
+    if hasattr(builtins, text) or text in _LOCAL:
+        text += "_"
+    return attribute(text)
+
+
 def _check_names(file: Path, schemas: dict[str, Any]) -> None:
-    # msgspec fills attributes by their JSON name and knows no other, so each must be one.
     for component, schema in schemas.items():
-        for name in schema.get("properties", {}):
-            if not name.isidentifier() or keyword.iskeyword(name):
+        name(component)
+        for member in schema.get("properties", {}):
+            try:
+                attribute(member)
+            except UnusableTextError as error:
                 raise FragmentError(
-                    f"{file.name}: {component}.{name} cannot be a Python attribute; describe "
-                    f"{component} as a JsonObject, or leave the property out and declare that"
-                )
+                    f"{file.name}: {component}.{one_line(member, 80)} cannot be a Python "
+                    f"attribute; describe {component} as a JsonObject, or leave the property out "
+                    "and declare that"
+                ) from error
 
 
 def _limit(file: Path, text: str, unit: str) -> int:
@@ -132,6 +265,6 @@ def _limit(file: Path, text: str, unit: str) -> int:
     return int(number)
 
 
-def _in_lifecycle_order(statuses: list[str]) -> tuple[str, ...]:
+def _in_lifecycle_order(statuses: tuple[str, ...]) -> tuple[str, ...]:
     known = [status for status in LIFECYCLE if status in statuses]
     return (*known, *(status for status in statuses if status not in LIFECYCLE))

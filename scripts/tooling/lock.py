@@ -14,18 +14,21 @@ TOOLS = ("openapi-python-client", "ruff")
 
 def make(spec_dir: Path, tree: Mapping[str, bytes]) -> dict[str, Any]:
     """The lock for this spec folder and the tree it makes."""
-    templates = spec_dir / "codegen" / "templates"
+    codegen = spec_dir / "codegen"
     return {
         "fragments": {
             file.name: _digest(file.read_bytes()) for file in sorted(spec_dir.glob("*.yaml"))
         },
-        "config": _digest((spec_dir / "codegen" / "config.yaml").read_bytes()),
-        "templates": {
-            file.name: _digest(file.read_bytes()) for file in sorted(templates.glob("*.jinja"))
-        },
+        "config": _digest((codegen / "config.yaml").read_bytes()),
+        "templates": _digests(codegen / "templates"),
+        "package": _digests(codegen / "package"),
         "generated": tree_digest(tree),
         "tools": {tool: version(tool) for tool in TOOLS},
     }
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {file.name: _digest(file.read_bytes()) for file in sorted(folder.glob("*.jinja"))}
 
 
 def tree_digest(tree: Mapping[str, bytes]) -> str:

@@ -16,7 +16,7 @@ from vcr.serializers import yamlserializer
 from klaviyo_variant_jobs import (
     APIError,
     AuthenticationError,
-    BadRequestError,
+    CursorError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -44,7 +44,7 @@ FOLDER = Path(__file__).parent
 SPEC = FOLDER.parent.parent / "spec"
 
 ERRORS: dict[str, type[APIError]] = {
-    "400": BadRequestError,
+    "400": CursorError,
     "401": AuthenticationError,
     "403_html": PermissionDeniedError,
     "404": NotFoundError,

@@ -131,16 +131,6 @@ def test_without_a_terminal_only_notes_are_written(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "something to know\\x07\n"
 
 
-def test_a_watched_wait_ends_early_when_it_is_woken() -> None:
-    clock = VirtualClock()
-    woken = threading.Event()
-    woken.set()
-    watched = WatchedClock(clock, Progress())
-    assert watched.wait(woken, 60.0)
-    assert watched.wait(woken, None)
-    assert clock.monotonic() == 0.0
-
-
 def test_a_watched_clock_keeps_the_time_of_the_clock_it_watches() -> None:
     clock = VirtualClock()
     watched = WatchedClock(clock, Progress())

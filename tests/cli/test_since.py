@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from klaviyo_variant_jobs.cli.moment import read_moment
 from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
@@ -36,8 +37,7 @@ def test_importing_the_registry_loads_no_revision_and_no_httpx() -> None:
 def test_loading_a_revision_loads_only_its_own_code() -> None:
     loaded = modules_after("from klaviyo_variant_jobs_api.registry import NEWEST\nNEWEST.load()")
     assert "httpx" not in loaded
-    assert f"{NEWEST.package}.models.job" in loaded
-    assert f"{NEWEST.package}.models.error_document" not in loaded
+    assert f"{NEWEST.package}.models" in loaded
     assert not [name for name in loaded for one in REVISIONS[:-1] if name.startswith(one.package)]
 
 
@@ -80,6 +80,33 @@ def test_a_request_pins_its_revision_and_joins_fields_with_commas(
 
 def test_what_is_not_asked_for_is_not_sent() -> None:
     assert NEWEST.load().get_kwargs()["params"] == {}
+
+
+@all_revisions
+def test_a_revision_names_the_query_parameters_that_it_takes(revision: Revision[AnyJob]) -> None:
+    operation = fragment.load(SPEC / f"{revision.date}.yaml")["paths"][revision.path]["get"]
+    said = [one["name"] for one in operation["parameters"] if one["in"] == "query"]
+    assert list(revision.query) == said
+
+
+def test_any_job_and_the_newest_can_be_imported_at_run_time() -> None:
+    from klaviyo_variant_jobs_api.registry import AnyJob, NewestJob
+
+    models = [revision.load().job_model for revision in REVISIONS]
+    assert list(get_args(AnyJob) or [AnyJob]) == models
+    assert NewestJob is models[-1]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="AnyJbo"):
+        getattr(registry, "AnyJbo")  # noqa: B009
+
+
+@all_revisions
+def test_a_revision_pickles_and_loads_as_before(revision: Revision[AnyJob]) -> None:
+    again = pickle.loads(pickle.dumps(revision))
+    assert again == revision
+    assert again.load() == revision.load()
 
 
 @all_revisions

@@ -86,7 +86,7 @@ SLOW: dict[str, Fault] = {
     "a gzip bomb with 503": always(503, test_bodies.bomb(200), test_bodies.GZIP),
     "endless headers": test_connections.BROKEN["endless headers"],
     "a deep nest": test_bodies.NO_PAGES["a deep nest"],
-    "over 64 MiB": always(200, b" " * (64 * 2**20 + 1)),
+    "over 16 MiB": always(200, b" " * (16 * 2**20 + 1)),
 }
 """What takes a client a tenth of a second and more."""
 
@@ -95,6 +95,7 @@ FAST: dict[str, Fault] = {
     **STATUSES,
     **{name: fault for name, fault in test_connections.BROKEN.items() if name not in SLOW},
     **test_bodies.PASSING,
+    **test_bodies.CUT,
     **{name: fault for name, fault in test_bodies.NO_PAGES.items() if name not in SLOW},
     **{
         f"links {links!r}": test_links.with_links(links)
@@ -105,9 +106,15 @@ FAST: dict[str, Fault] = {
 
 def leading_away(here: FaultServer, elsewhere: FaultServer) -> dict[str, Fault]:
     """Links and redirects that lead astray, most of them to another host."""
-    links = {name: make(here, elsewhere) for name, make in test_links.UNUSABLE.items()}
     return {
-        **{f"link to {name}": test_links.with_links({"next": to}) for name, to in links.items()},
+        **{
+            f"link with {name}": test_links.leading_by(make, here, elsewhere)
+            for name, make in test_links.REWRITTEN.items()
+        },
+        **{
+            f"link with {name}": test_links.with_links({"next": make(here)})
+            for name, make in test_links.UNUSABLE.items()
+        },
         **{
             f"redirect {status}": always(status, headers={"Location": elsewhere.link("next")})
             for status in (301, 302, 307, 308)

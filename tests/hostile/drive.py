@@ -170,7 +170,7 @@ class SyncDrive:
             except KlaviyoError as error:
                 run.error = error
             run.checkpoint = jobs.checkpoint
-            run.repr = f"{client!r} {jobs!r} {vars(client)!r} {vars(jobs)!r}"
+            run.repr = f"{client!r} {jobs!r}"
             del jobs
             if self.through:
                 _let_land()
@@ -224,7 +224,7 @@ class AsyncDrive:
                 except KlaviyoError as error:
                     run.error = error
                 run.checkpoint = jobs.checkpoint
-                run.repr = f"{client!r} {jobs!r} {vars(client)!r} {vars(jobs)!r}"
+                run.repr = f"{client!r} {jobs!r}"
                 del jobs
             return run
 

@@ -199,6 +199,7 @@ class FaultServer:
         self.serve(listing)
         self.cursors = list(cursors) or self.cursors
         self.accepted = 0  # Connections.
+        self.dropped = 0  # How many of them, the first ones, nobody answers on any more.
         self.requests: list[Request] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -232,6 +233,10 @@ class FaultServer:
         self.cursors = [f"page-{n}" for n in range(1, len(self.pages))]
         self.script.clear()
 
+    def drop_connections(self) -> None:
+        """Answer no more on those made so far, as when a firewall has forgotten them."""
+        self.dropped = self.accepted
+
     def __enter__(self) -> Self:
         self._spawn(self._accept)
         return self
@@ -264,15 +269,17 @@ class FaultServer:
             connection, _ = self._listener.accept()
             self.accepted += 1
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._spawn(self._converse, connection)
+            self._spawn(self._converse, connection, self.accepted)
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _converse(self, connection: socket.socket, number: int) -> None:
         with connection:
             try:
                 if self._resets_unread(connection):
                     return
                 while request := self._read(connection):
-                    if not self._answer(connection, request):
+                    if number <= self.dropped:
+                        self.requests.append(request)
+                    elif not self._answer(connection, request):
                         return
             except OSError:
                 return  # The client hung up first.

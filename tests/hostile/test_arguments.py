@@ -9,7 +9,13 @@ import pytest
 
 from hostile.drive import KEY, AsyncDrive, Drive, Trial
 from hostile.fault_server import FaultServer, always, honest
-from klaviyo_variant_jobs import CheckpointError, RetryPolicy, ServerError, TokenError
+from klaviyo_variant_jobs import (
+    AuthenticationError,
+    CheckpointError,
+    RetryPolicy,
+    ServerError,
+    TokenError,
+)
 
 UNSENDABLE = {
     "line feed inside": "pk_canary\n8d1f0c27a4",
@@ -96,6 +102,23 @@ def test_a_token_is_asked_for_before_every_attempt(trial: Trial) -> None:
     trial.recovers(always(503), always(503), access_token=vault)
     sent = [request.headers["authorization"] for request in trial.server.requests]
     assert sent == [f"Bearer token-{n}" for n in range(1, 6)]
+
+
+def test_a_token_that_was_refused_is_asked_for_once_more(trial: Trial) -> None:
+    vault = Vault()
+    trial.recovers(honest, always(401), access_token=vault)
+    assert vault.asked == 4
+
+
+def test_a_second_refusal_of_a_new_token_is_told(trial: Trial) -> None:
+    vault = Vault()
+    error = trial.fails(AuthenticationError, honest, always(401), always(401), access_token=vault)
+    assert (error.attempts, vault.asked) == (2, 3)
+
+
+def test_a_token_that_was_refused_is_not_sent_again(trial: Trial) -> None:
+    error = trial.fails(AuthenticationError, honest, always(401), access_token=lambda: "the-same")
+    assert error.attempts == 1
 
 
 def test_an_async_token_callable_may_fail_too(server: FaultServer) -> None:

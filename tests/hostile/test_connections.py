@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import functools
 import socket
+import threading
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 
-from hostile.drive import Drive, Trial
+from hostile.drive import KEY, Drive, Trial
 from hostile.fault_server import (
     End,
     Fault,
@@ -25,6 +29,7 @@ from klaviyo_variant_jobs import (
     NEWEST,
     APIError,
     AsyncClient,
+    Client,
     DeadlineError,
     KlaviyoError,
     RateLimiter,
@@ -207,6 +212,90 @@ def test_a_connection_lost_between_two_requests_costs_no_job(trial: Trial, end: 
         return attrs.evolve(answer.reply, end=end)
 
     trial.recovers(last, last)
+
+
+IDLE = 10
+
+
+def all_at_once(met: threading.Barrier) -> Fault:
+    """Answer when so many requests have come that each has a connection of its own."""
+
+    def fault(answer: Honest) -> Reply:
+        met.wait()
+        return answer.reply
+
+    return fault
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_idle_connections_that_were_silently_dropped_cost_one_attempt(
+    server: FaultServer, kind: Any
+) -> None:
+    met = threading.Barrier(IDLE, timeout=30.0)
+    server.say(*[all_at_once(met)] * IDLE)
+    make = functools.partial(
+        kind,
+        KEY,
+        revision=NEWEST,
+        base_url=server.url,
+        rate_limiter=RateLimiter.unlimited(),
+        retry=RetryPolicy(base_delay=0.0),
+        timeout=httpx.Timeout(10.0, read=1.0),
+    )
+
+    async def main() -> None:
+        async with make() as client:
+            await asyncio.gather(*(client.get_page() for _ in range(IDLE)))
+            server.drop_connections()
+            await client.get_page()
+
+    if kind is AsyncClient:
+        asyncio.run(main())
+    else:
+        with make() as client, concurrent.futures.ThreadPoolExecutor(IDLE) as threads:
+            for page in [threads.submit(client.get_page) for _ in range(IDLE)]:
+                page.result()
+            server.drop_connections()
+            client.get_page()
+    assert server.dropped >= IDLE
+    assert len(server.requests) == IDLE + 2
+
+
+@pytest.mark.parametrize("answer", [403, 407, 502])
+def test_a_proxy_of_the_environment_is_used_and_never_sees_the_key(
+    drive: Drive, server: FaultServer, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    server.say(*[always(answer, "", {"Connection": "close"})] * 2)
+    run = drive.iterate("https://a.klaviyo.com", retry=TWICE)
+    assert type(run.error) is TransportError
+    # A refusal of the proxy lasts, a failure passes.
+    assert run.error.attempts == len(server.requests) == (2 if answer == 502 else 1)
+    assert ("HTTPS_PROXY" in str(run.error)) == (answer != 502)
+    for request in server.requests:
+        assert request.raw.startswith(b"CONNECT a.klaviyo.com:443 ")
+        assert KEY.encode() not in request.raw
+
+
+def test_a_loopback_host_is_never_reached_through_a_proxy(
+    trial: Trial, elsewhere: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, elsewhere.url)
+    trial.recovers()
+
+
+def test_a_host_that_does_not_exist_is_told_at_once(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    run = drive.iterate("https://klaviyo.invalid")
+    assert type(run.error) is TransportError
+    assert run.error.attempts == 1
+    assert "base_url" in str(run.error)
 
 
 def test_bytes_after_a_response_do_not_reach_the_next_one(trial: Trial) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
-import itertools
+import functools
+import gc
 import logging
 import math
-import urllib.request
+import ssl
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,7 +18,7 @@ import pytest
 from dateutil.relativedelta import relativedelta
 
 from conftest import Wire
-from fake_api import KEY, FakeAPI, jobs, page
+from fake_api import KEY, FakeAPI, error, jobs, page
 from klaviyo_variant_jobs import (
     NEWEST,
     REVISIONS,
@@ -26,20 +29,38 @@ from klaviyo_variant_jobs import (
     DeadlineError,
     KlaviyoError,
     RateLimiter,
+    RateLimitError,
     RetryPolicy,
     Revision,
+    TransportError,
 )
-from klaviyo_variant_jobs.client import environment
-from klaviyo_variant_jobs.client.connections import Connection, Connections
-from klaviyo_variant_jobs.rate_limits import shared_limiter
 from klaviyo_variant_jobs.sandbox import VirtualClock
+from klaviyo_variant_jobs_api import transport as environment
 
 BORN = dt.datetime.fromisoformat(NEWEST.date).replace(tzinfo=dt.UTC)
 both = pytest.mark.parametrize("kind", [Client, AsyncClient])
 
 
-def limiter_of(made: Any) -> Any:
-    return made._terms.limiter
+def asks_once(kind: Any, *, clock: VirtualClock, answer: httpx.Response, **options: Any) -> float:
+    """Make a client, ask for a page in one attempt, and tell when it was sent."""
+    api = FakeAPI()
+    api.clock = clock
+    api.script.append(answer)
+    http_client = (httpx.Client if kind is Client else httpx.AsyncClient)(transport=api)
+    policy = RetryPolicy(max_attempts=1)
+    made = kind(http_client=http_client, clock=clock, retry=policy, **options)
+    with contextlib.suppress(RateLimitError):
+        asked = made.get_page()
+        if kind is AsyncClient:
+            clock.run(asked)
+    return api.sent_at[0]
+
+
+def share_a_limiter(one: Callable[..., float], other: Callable[..., float]) -> bool:
+    """Whether a 429 that one client gets makes another wait."""
+    clock = VirtualClock()
+    one(clock=clock, answer=error(429, retry_after="100"))
+    return other(clock=clock, answer=page()) >= 100.0
 
 
 @pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.date)
@@ -122,7 +143,7 @@ async def test_a_token_that_takes_all_of_the_time_is_not_sent(wire: Wire) -> Non
         retry=RetryPolicy(deadline=3.0),
     )
     failed = await wire.error(DeadlineError, lambda: made.get_page())
-    assert failed.attempts == 1
+    assert failed.attempts == 0
     assert api.requests == []
 
 
@@ -169,7 +190,9 @@ def test_a_limiter_that_counts_as_false_is_a_limiter_all_the_same() -> None:
             return 0
 
     limiter = Empty()
-    assert limiter_of(Client(KEY, rate_limiter=limiter)) is limiter
+    refusal = error(429, retry_after="100")
+    asks_once(Client, clock=VirtualClock(), answer=refusal, api_key=KEY, rate_limiter=limiter)
+    assert limiter.snapshot().paused_for_s == 100.0
 
 
 @both
@@ -231,8 +254,10 @@ def test_callables_that_cannot_be_hashed_stand_for_their_accounts_too() -> None:
         (one, one.token, False),
     ]
     for first, second, same in pairs:
-        limiters = [limiter_of(Client(access_token=source)) for source in (first, second)]
-        assert (limiters[0] is limiters[1]) is same
+        clients = [
+            functools.partial(asks_once, Client, access_token=source) for source in (first, second)
+        ]
+        assert share_a_limiter(*clients) is same
 
 
 async def test_one_page_has_the_jobs_of_one_status(wire: Wire) -> None:
@@ -240,6 +265,20 @@ async def test_one_page_has_the_jobs_of_one_status(wire: Wire) -> None:
     with pytest.raises(ValueError, match="iter_pages"):
         await wire.of(wire.client(api).get_page(status=["queued", "complete"]))
     assert api.requests == []
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_at_once_with_what_to_look_at(
+    wire: Wire,
+) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        untrusted = ssl.SSLCertVerificationError(1, "self-signed certificate in chain")
+        raise httpx.ConnectError("certificate verify failed") from untrusted
+
+    api = FakeAPI()
+    api.script.extend([refuse] * 9)
+    failed = await wire.error(TransportError, wire.client(api).get_page)
+    assert failed.attempts == len(api.requests) == 1
+    assert "SSL_CERT_FILE" in str(failed)
 
 
 async def told(wire: Wire, caplog: pytest.LogCaptureFixture, **headers: str) -> list[str]:
@@ -344,83 +383,54 @@ def test_clients_share_one_ssl_context(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @both
-def test_a_proxy_of_the_environment_is_left_to_httpx(
-    kind: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(urllib.request, "getproxies", dict)
-    direct = kind(KEY)._connections.take().close.__self__
-    assert isinstance(direct, httpx.BaseTransport | httpx.AsyncBaseTransport)
-    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
-    proxied = kind(KEY)._connections.take().close.__self__
-    assert isinstance(proxied, httpx.Client | httpx.AsyncClient)
-
-
-@both
 @pytest.mark.parametrize(
     "proxy", ["http://user:pa/ssW0rd@proxy:1", "ftp://u:ssW0rd@proxy", "socks5://u:ssW0rd@proxy"]
 )
 def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused_and_not_quoted(
     kind: Any, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"http": proxy})
-    monkeypatch.setattr("httpx._utils.getproxies", lambda: {"http": proxy})
-    with pytest.raises(ValueError, match="proxy") as caught:
+    for name in ("all_proxy", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ValueError, match=r"proxy .*HTTPS_PROXY") as caught:
         kind(KEY)
     assert "ssW0rd" not in str(caught.value)
-
-
-def test_connections_that_nobody_needs_any_more_are_closed() -> None:
-    clock = VirtualClock()
-    made = itertools.count()
-    closed: list[int] = []
-
-    def connect() -> Connection[Any, None]:
-        number = next(made)
-        return Connection(lambda request: number, lambda: closed.append(number))
-
-    kept = Connections(connect, clock)
-
-    def put_back(*connections: Connection[Any, None]) -> None:
-        for connection in connections:
-            for surplus in kept.put_back(connection):
-                surplus.close()
-
-    rush = [kept.take() for _ in range(23)]
-    put_back(*rush)
-    assert closed == [0, 1, 2], "no more than twenty wait for work"
-    clock.sleep(6.0)
-    for _ in range(30):
-        put_back(kept.take())
-    assert closed == list(range(22)), "the last one does all the work"
-    for rest in kept.shut():
-        rest.close()
-    assert closed == list(range(23))
-    with pytest.raises(KlaviyoError, match="closed"):
-        kept.take()
 
 
 def test_clients_of_one_credential_share_a_limiter_sync_and_async() -> None:
     def token() -> str:
         return "token"
 
-    first = limiter_of(Client("pk_shared_by_two"))
-    assert limiter_of(AsyncClient("pk_shared_by_two")) is first
-    assert limiter_of(Client("pk_of_somebody_else")) is not first
-    assert limiter_of(Client("pk_shared_by_two", base_url="http://localhost:1")) is not first
-    assert limiter_of(Client("pk_shared_by_two", clock=VirtualClock())) is not first
-    assert limiter_of(Client(access_token=token)) is limiter_of(AsyncClient(access_token=token))
-    assert limiter_of(Client(access_token=token)) is not limiter_of(Client(access_token=lambda: ""))
+    ours = functools.partial(asks_once, Client, api_key="pk_shared_by_two")
+    by_token = functools.partial(asks_once, Client, access_token=token)
+    async_ = functools.partial(asks_once, AsyncClient)
+    assert share_a_limiter(ours, functools.partial(async_, api_key="pk_shared_by_two"))
+    assert share_a_limiter(by_token, functools.partial(async_, access_token=token))
+    assert not share_a_limiter(ours, functools.partial(ours, api_key="pk_of_somebody_else"))
+    assert not share_a_limiter(ours, functools.partial(ours, base_url="http://localhost:1"))
+    assert not share_a_limiter(by_token, functools.partial(by_token, access_token=lambda: "other"))
+
+
+def test_virtual_time_has_a_limiter_of_its_own() -> None:
+    ours = functools.partial(asks_once, Client, api_key=KEY)
+    ours(clock=VirtualClock(), answer=error(429, retry_after="100"))
+    assert ours(clock=VirtualClock(), answer=page()) == 0.0
 
 
 def test_a_limiter_outlives_the_clients_that_used_it() -> None:
-    first = id(shared_limiter("an account"))
-    assert id(shared_limiter("an account")) == first
+    clock = VirtualClock()
+    ours = functools.partial(asks_once, Client, api_key=KEY, clock=clock)
+    ours(answer=error(429, retry_after="100"))
+    gc.collect()
+    assert ours(answer=page()) == 100.0
 
 
 def test_a_limiter_that_was_passed_in_is_used() -> None:
     own = RateLimiter(burst=1, steady=1)
-    assert limiter_of(Client("pk_a", rate_limiter=own)) is own
-    assert limiter_of(AsyncClient("pk_b", rate_limiter=own)) is own
+    one = functools.partial(asks_once, Client, api_key="pk_a", rate_limiter=own)
+    other = functools.partial(asks_once, AsyncClient, api_key="pk_b", rate_limiter=own)
+    assert share_a_limiter(one, other)
 
 
 @both

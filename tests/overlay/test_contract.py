@@ -6,7 +6,7 @@ import inspect
 import logging
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args, get_overloads
 
 import attrs
 import pytest
@@ -15,21 +15,27 @@ import klaviyo_variant_jobs as package
 from klaviyo_variant_jobs import (
     NEWEST,
     REVISIONS,
+    Anomaly,
     APIError,
     AsyncClient,
     Checkpoint,
     Client,
     KlaviyoError,
+    Limiter,
     Page,
+    Permit,
     RateLimit,
     RateLimiter,
     RetryPolicy,
+    Wait,
 )
+from klaviyo_variant_jobs.client import BaseClient
 
 NAMES = [
     "Client",
     "AsyncClient",
     "Page",
+    "Anomaly",
     "Checkpoint",
     "RetryPolicy",
     "RateLimiter",
@@ -38,9 +44,16 @@ NAMES = [
     "NEWEST",
     "REVISIONS",
     "Revision",
+    "AnyJob",
+    "NewestJob",
+    "Limiter",
+    "Permit",
+    "Wait",
+    "Clock",
     "KlaviyoError",
     "APIError",
     "BadRequestError",
+    "CursorError",
     "AuthenticationError",
     "PermissionDeniedError",
     "NotFoundError",
@@ -49,10 +62,17 @@ NAMES = [
     "ServerError",
     "TransportError",
     "DeadlineError",
+    "QuotaDeadlineError",
     "InvalidResponseError",
     "PaginationError",
     "CheckpointError",
+    "TokenError",
 ]
+EXPORTED = {
+    name: member
+    for name, member in vars(package).items()
+    if not name.startswith("_") and not inspect.ismodule(member)
+}
 both = pytest.mark.parametrize("client", [Client, AsyncClient])
 
 
@@ -65,29 +85,45 @@ def parameters(function: Any) -> dict[str, Any]:
     }
 
 
+def keywords(function: Any) -> set[str]:
+    """The keyword arguments that a function takes by a `TypedDict`."""
+    signature = inspect.signature(function)
+    (name,) = (n for n, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD)
+    (options,) = get_args(eval(function.__annotations__[name], function.__globals__))
+    return set(options.__annotations__)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_name_is_importable_and_exported(name: str) -> None:
-    assert hasattr(package, name)
-    assert name in package.__all__
+def test_the_name_can_be_imported_from_the_top(name: str) -> None:
+    exec(f"from klaviyo_variant_jobs import {name}", {})
 
 
-def test_what_is_exported_exists_and_is_documented() -> None:
-    for name in package.__all__:
-        member = getattr(package, name)
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Klient'"):
+        _ = package.Klient
+
+
+def test_what_is_exported_is_documented() -> None:
+    assert len(EXPORTED) > 30
+    for name, member in EXPORTED.items():
         if inspect.isclass(member) or inspect.isfunction(member):
             assert inspect.getdoc(member), name
-    assert sorted(set(package.__all__)) == sorted(package.__all__)
 
 
 @both
 def test_a_client_takes_these_arguments(client: Any) -> None:
-    taken = parameters(client)
+    taken = parameters(BaseClient)
+    typed = get_overloads(client.__init__)[0]
+    assert keywords(typed) | {"+api_key", "revision"} == taken.keys()
+    assert {"api_key", "revision"} < typed.__annotations__.keys()
     timeout = taken.pop("timeout")
     assert isinstance(timeout, float | int)
     assert 0 < timeout < 120
     taken.pop("clock")
     assert taken == {
         "+api_key": None,
+        "name": None,
+        "on_event": None,
         "access_token": None,
         "revision": NEWEST,
         "base_url": "https://a.klaviyo.com",
@@ -99,11 +135,33 @@ def test_a_client_takes_these_arguments(client: Any) -> None:
 
 
 @both
+def test_what_a_client_does_not_take_is_refused(client: Any) -> None:
+    with pytest.raises(TypeError):
+        client("pk_test", retries=3)
+    with pytest.raises(TypeError):
+        client("pk_test", NEWEST)
+
+
+@both
 def test_iterators_and_pages_take_these_arguments(client: Any) -> None:
-    iterating = {"status": None, "fields": None, "resume": None, "prefetch": 0}
-    assert parameters(client.iter_jobs) == iterating
-    assert parameters(client.iter_pages) == iterating
-    assert parameters(client.get_page) == {"status": None, "fields": None, "cursor": None}
+    for iterating in (client.iter_jobs, client.iter_pages):
+        assert keywords(iterating) == {
+            "status",
+            "fields",
+            "resume",
+            "prefetch",
+            "extra_query",
+        }
+    assert keywords(client.get_page) == {"status", "fields", "cursor", "extra_query"}
+
+
+@both
+def test_what_an_iterator_does_not_take_is_refused_at_once(client: Any) -> None:
+    for arguments in ({"cursor": "c"}, {"states": "queued"}):
+        with pytest.raises(TypeError):
+            client("pk_test").iter_jobs(**arguments)
+    with pytest.raises(TypeError):
+        client("pk_test").iter_jobs("queued")
 
 
 def test_clients_close_as_their_kind_does() -> None:
@@ -129,6 +187,11 @@ def test_a_page_has_these_members() -> None:
     assert all(hasattr(Page, name) for name in names)
 
 
+def test_an_anomaly_has_these_members() -> None:
+    anomaly = Anomaly("data[3].id", 7)
+    assert (anomaly.path, anomaly.value, str(anomaly)) == ("data[3].id", 7, "data[3].id")
+
+
 def test_a_checkpoint_has_these_members() -> None:
     names = [field.name for field in attrs.fields(Checkpoint)]
     assert {"revision", "status", "fields", "cursor", "offset", "last_job_id"} <= set(names)
@@ -149,6 +212,28 @@ def test_a_rate_limiter_takes_these_arguments() -> None:
     assert callable(RateLimiter.unlimited)
 
 
+@pytest.mark.parametrize("limiter", [Limiter, RateLimiter])
+def test_a_limiter_is_asked_for_a_permit_and_told_what_came_of_it(limiter: Any) -> None:
+    required = inspect.Parameter.empty
+    assert parameters(limiter.acquire) == {"+earlier": required, "left_s": required}
+    assert parameters(limiter.release) == {"+permit": required, "outcome": required}
+    assert keywords(limiter.release) == {"sent", "said", "pause_s"}
+    assert parameters(limiter.flush) == {}
+
+
+def test_a_limiter_without_limits_always_gives_a_permit() -> None:
+    limiter = RateLimiter.unlimited()
+    for _ in range(1000):
+        permit = limiter.acquire(None, left_s=1.0)
+        assert isinstance(permit, Permit)
+        limiter.release(permit, sent=True, said=None, pause_s=None)
+    assert limiter.flush() is None
+
+
+def test_a_wait_has_these_members() -> None:
+    assert (Wait(1.5).seconds, Wait(1.5).reason) == (1.5, "")
+
+
 def test_a_rate_limit_has_these_members() -> None:
     assert {"limit", "remaining", "reset_seconds", "policies"} <= {
         field.name for field in attrs.fields(RateLimit)
@@ -157,6 +242,7 @@ def test_a_rate_limit_has_these_members() -> None:
 
 def test_an_api_error_has_these_attributes() -> None:
     error = APIError("x", status_code=418)
+    assert isinstance(error, KlaviyoError)
     for name in (
         "status_code",
         "errors",
@@ -174,10 +260,10 @@ def test_an_api_error_has_these_attributes() -> None:
 def test_every_error_is_of_one_family() -> None:
     errors = [
         member
-        for name in package.__all__
-        if inspect.isclass(member := getattr(package, name)) and issubclass(member, Exception)
+        for member in EXPORTED.values()
+        if inspect.isclass(member) and issubclass(member, Exception)
     ]
-    assert len(errors) >= 15
+    assert len(errors) >= 17
     assert all(issubclass(error, KlaviyoError) for error in errors)
 
 
@@ -189,7 +275,6 @@ def test_the_default_revision_is_the_newest() -> None:
 def test_each_kept_revision_is_exported_under_a_name_of_its_own() -> None:
     for revision in REVISIONS:
         name = f"R{revision.date.replace('-', '_')}"
-        assert name in package.__all__
         assert getattr(package, name) is revision
 
 

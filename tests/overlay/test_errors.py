@@ -8,8 +8,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from klaviyo_variant_jobs import (
     APIError,
@@ -17,6 +16,7 @@ from klaviyo_variant_jobs import (
     BadRequestError,
     Checkpoint,
     CheckpointError,
+    CursorError,
     DeadlineError,
     ErrorDetail,
     InvalidResponseError,
@@ -24,13 +24,14 @@ from klaviyo_variant_jobs import (
     NotFoundError,
     PaginationError,
     PermissionDeniedError,
+    QuotaDeadlineError,
     RateLimitError,
     RevisionRetiredError,
     ServerError,
     TokenError,
     TransportError,
 )
-from klaviyo_variant_jobs.errors import api_error, parse_error_document
+from klaviyo_variant_jobs.errors import AttemptedError, api_error, one_line, parse_error_document
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -40,12 +41,19 @@ anything = st.recursive(
 MEMBERS = ("id", "code", "title", "detail", "source", "meta", "status", "links")
 
 
-def made(status: int, body: bytes = b"", retry_after: float | None = None, **headers: str) -> Any:
+def made(
+    status: int,
+    body: bytes = b"",
+    retry_after: float | None = None,
+    cursor: str | None = None,
+    **headers: str,
+) -> Any:
     return api_error(
         status=status,
         headers={name.replace("_", "-"): value for name, value in headers.items()},
         body=body,
         revision="2026-07-15",
+        cursor=cursor,
         retry_after=retry_after,
     )
 
@@ -116,6 +124,43 @@ def test_the_message_says_what_the_api_said_where_and_what_to_do() -> None:
         "HTTP 400: Invalid cursor provided. (at page[cursor]) [revision 2026-07-15, request req-7]"
         "; check status, fields and cursor against the pinned revision"
     )
+
+
+BAD_CURSOR = {"detail": "Invalid cursor provided.", "source": {"parameter": "page[cursor]"}}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [BAD_CURSOR, {"detail": "The CURSOR has expired."}, {"source": {"parameter": "page[cursor]"}}],
+)
+def test_a_cursor_that_the_api_refuses_has_a_class_and_an_advice_of_its_own(
+    entry: dict[str, Any],
+) -> None:
+    error = made(400, document({"detail": "First."}, entry), cursor="stale\n" + "x" * 100)
+    assert type(error) is CursorError
+    assert isinstance(error, BadRequestError)
+    assert str(error).endswith("; list from the start: the API no longer accepts the cursor")
+    assert "cursor stale " in str(error)
+    assert "x" * 60 not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "cursor", "kind"),
+    [(400, None, BadRequestError), (500, "c", ServerError), (403, "c", PermissionDeniedError)],
+)
+def test_other_errors_that_speak_of_a_cursor_are_of_the_class_of_their_status(
+    status: int, cursor: str | None, kind: type[APIError]
+) -> None:
+    assert type(made(status, document(BAD_CURSOR), cursor=cursor)) is kind
+
+
+def test_a_400_about_something_else_is_no_cursor_error() -> None:
+    assert type(made(400, document({"detail": "Bad filter."}), cursor="c")) is BadRequestError
+    assert type(made(400, b"cursor", cursor="c")) is BadRequestError
+
+
+def test_a_proxy_that_refuses_us_says_what_to_look_at() -> None:
+    assert "HTTPS_PROXY" in str(made(407))
 
 
 def test_the_message_says_how_long_the_api_wants_us_to_wait() -> None:
@@ -238,9 +283,11 @@ def every_error() -> list[KlaviyoError]:
     errors: list[KlaviyoError] = [
         made(status, body, 2.5, server="cloudflare", x_klaviyo_req_id="req") for status in statuses
     ]
+    errors.append(made(400, document(BAD_CURSOR), cursor="c", x_klaviyo_req_id="req"))
     errors += [
         TransportError("broke off", attempts=3, retry_after=1.5),
         DeadlineError("out of time", attempts=0, retry_after=12.0),
+        QuotaDeadlineError("too late", attempts=0, retry_after=12.0),
         InvalidResponseError("no page", body=b"<html>", request_id="req"),
         PaginationError("loops"),
         TokenError("callable failed"),
@@ -250,8 +297,9 @@ def every_error() -> list[KlaviyoError]:
     for error in errors:
         error.checkpoint = PLACE
         error.add_note(f"resume from checkpoint {PLACE}")
-        if isinstance(error, APIError | TransportError):
+        if isinstance(error, AttemptedError):
             error.attempts = 8
+            error.is_lasting = True
     return errors
 
 
@@ -287,5 +335,25 @@ def test_wrong_arguments_and_foreign_checkpoints_are_value_errors_as_well() -> N
 def test_time_running_out_is_told_apart_from_a_broken_connection() -> None:
     assert not issubclass(DeadlineError, TransportError)
     assert not issubclass(TransportError, DeadlineError)
-    error = DeadlineError("out of time")
+    assert issubclass(QuotaDeadlineError, DeadlineError)
+
+
+@pytest.mark.parametrize(
+    "kind", [TransportError, DeadlineError, QuotaDeadlineError, InvalidResponseError, APIError]
+)
+def test_every_error_of_a_request_has_these_attributes(kind: type[AttemptedError]) -> None:
+    error = kind("failed")
     assert (error.attempts, error.retry_after, error.checkpoint) == (1, None, None)
+    assert (error.request_id, error.body, error.is_lasting) == (None, b"", False)
+    full = kind("failed", attempts=3, retry_after=2.5, request_id="req", body=b"<html>")
+    assert (full.attempts, full.retry_after, full.request_id) == (3, 2.5, "req")
+    assert full.body == b"<html>"
+
+
+@given(st.text(st.characters()), st.integers(1, 50))
+@example("\ud800\x1b[31m\u202e\n\r", 10)
+def test_foreign_text_becomes_one_printable_line_of_bounded_length(text: str, longest: int) -> None:
+    line = one_line(text, longest)
+    assert len(line) <= longest
+    assert line.isprintable()
+    line.encode()

@@ -270,6 +270,28 @@ async def test_statuses_in_any_order_resume_one_another(wire: Wire) -> None:
     assert len(set(before + after)) == len(before) + len(after) == 7
 
 
+async def test_an_iterator_in_use_by_another_says_so_and_goes_on(wire: Wire) -> None:
+    api = FakeAPI(jobs(5))
+    refused: list[RuntimeError] = []
+
+    def meddle(request: httpx.Request) -> httpx.Response:
+        # While the page is fetched, as another thread or task would.
+        try:
+            if wire.kind == "sync":
+                next(iteration)
+            else:
+                anext(iteration).__await__().send(None)
+        except RuntimeError as error:
+            refused.append(error)
+        return api.pages(request)
+
+    api.script.append(meddle)
+    iteration = wire.client(api).iter_jobs()
+    assert ids(await wire.all(iteration)) == [entry["id"] for entry in api.jobs]
+    (error,) = refused
+    assert "already in use" in str(error)
+
+
 # Errors on the way.
 
 
@@ -317,15 +339,14 @@ async def test_outside_an_iteration_an_error_has_no_checkpoint(wire: Wire) -> No
 @pytest.mark.parametrize(
     ("link", "said"),
     [
-        ("https://evil.example/?page[cursor]=x", "leads to another host"),
-        (f"{ORIGIN}/api/profiles?page[cursor]=x", "leads to another path"),
         (f"{ORIGIN}{PATH}", "has no cursor"),
-        ("https://[::1", "is no URL"),
+        (f"{ORIGIN}{PATH}?page[cursor]=x&page[cursor]=y", "has several cursors"),
+        ("https://[::1", "has no cursor"),
         (17, "is no string but int"),
     ],
 )
 @prefetching
-async def test_a_next_link_that_leads_nowhere_is_an_error_after_the_jobs_of_its_page(
+async def test_a_next_link_without_exactly_one_cursor_is_an_error_after_the_jobs_of_its_page(
     wire: Wire, link: object, said: str, prefetch: int
 ) -> None:
     api = FakeAPI()
@@ -344,13 +365,27 @@ async def test_a_next_link_that_leads_nowhere_is_an_error_after_the_jobs_of_its_
     assert said in str(await wire.error(PaginationError, resumed))
 
 
-async def test_a_page_at_a_link_that_leads_nowhere_is_still_given(wire: Wire) -> None:
+@prefetching
+async def test_a_gateway_may_rewrite_the_next_link_since_only_its_cursor_is_taken(
+    wire: Wire, prefetch: int
+) -> None:
+    api = FakeAPI(jobs(5))
+    api.script.append(page(jobs(3), "https://evil.example/x?page[cursor]=at:3&filter=y"))
+    found = await wire.all(wire.client(api).iter_jobs(prefetch=prefetch))
+    assert ids(found) == [entry["id"] for entry in api.jobs]
+    assert [str(request.url.copy_with(query=None)) for request in api.requests] == [
+        f"{ORIGIN}{PATH}"
+    ] * 2
+    assert api.queries[1] == {"page[cursor]": "at:3"}
+
+
+async def test_a_page_with_a_link_without_a_cursor_is_still_given(wire: Wire) -> None:
     api = FakeAPI()
     api.script.append(page(jobs(2), "https://evil.example"))
     iteration = wire.client(api).iter_pages()
     only = await wire.next(iteration)
     assert ids(only.jobs) == ["J001", "J002"]
-    with pytest.raises(PaginationError, match="leads to another host"):
+    with pytest.raises(PaginationError, match="has no cursor"):
         _ = only.next_cursor
     await wire.error(PaginationError, iteration)
 
@@ -387,10 +422,7 @@ async def test_one_page_is_fetched_ahead_while_the_jobs_are_worked_on(wire: Wire
     api = FakeAPI(jobs(9))
     iteration = wire.client(api).iter_jobs(prefetch=1)
     await wire.next(iteration)
-    if wire.kind == "sync":
-        iteration._ahead._thread.join()
-    else:
-        await iteration._ahead
+    await everything_ended(wire)
     assert len(api.requests) == 2
     await wire.take(iteration, 2)
     assert len(api.requests) == 2
@@ -544,9 +576,20 @@ async def test_a_failed_page_ahead_of_a_dropped_iteration_is_not_reported(wire: 
 async def test_the_page_ahead_is_fetched_on_a_daemon_thread(wire: Wire) -> None:
     if wire.kind == "async":
         return
-    iteration = wire.client(FakeAPI(jobs(9))).iter_jobs(prefetch=1)
+    fetching: list[threading.Thread] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        fetching.append(threading.current_thread())
+        return api.pages(request)
+
+    api = FakeAPI(jobs(9))
+    api.script.extend([note, note])
+    iteration = wire.client(api).iter_jobs(prefetch=1)
     await wire.next(iteration)
-    assert iteration._ahead._thread.daemon
+    await everything_ended(wire)
+    assert fetching[0] is threading.current_thread()
+    assert fetching[1] is not threading.current_thread()
+    assert fetching[1].daemon
     await wire.close(iteration)
 
 
@@ -597,7 +640,7 @@ async def test_failures_that_pass_are_not_seen_by_the_loop(wire: Wire) -> None:
 async def test_a_lasting_failure_ends_with_the_jobs_so_far_kept(wire: Wire) -> None:
     api = FakeAPI(jobs(7))
     api.script.extend([api.pages, *[error(503)] * 8])
-    iteration = wire.client(api).iter_jobs()
+    iteration = wire.client(api, retry=RetryPolicy(max_attempts=8)).iter_jobs()
     before = ids(await wire.take(iteration, 3))
     raised = await wire.error(ServerError, iteration)
     assert raised.attempts == 8
@@ -606,11 +649,12 @@ async def test_a_lasting_failure_ends_with_the_jobs_so_far_kept(wire: Wire) -> N
 
 async def test_an_odd_page_in_the_middle_is_an_error_with_a_place(wire: Wire) -> None:
     api = FakeAPI(jobs(7))
-    api.script.extend([api.pages, reply(200, b'{"data": {}}', x_klaviyo_req_id="req-2")])
+    odd = [reply(200, b'{"data": {}}', x_klaviyo_req_id=f"req-{n}") for n in range(2, 5)]
+    api.script.extend([api.pages, *odd])
     iteration = wire.client(api).iter_jobs()
     await wire.take(iteration, 3)
     raised = await wire.error(InvalidResponseError, iteration)
-    assert raised.request_id == "req-2"
+    assert (raised.request_id, raised.attempts) == ("req-4", 3)
     assert raised.checkpoint is not None
     assert raised.checkpoint.cursor == "at:3"
 

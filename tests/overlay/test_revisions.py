@@ -15,6 +15,7 @@ import pytest
 from klaviyo_variant_jobs import NEWEST, REVISIONS, Revision, job_id
 from klaviyo_variant_jobs.revisions import (
     LIFECYCLE,
+    check_extra_query,
     check_fields,
     check_status,
     find,
@@ -130,6 +131,29 @@ def test_an_unfit_field_is_refused(fields: Any, said: str) -> None:
         check_fields(NEWEST, fields)
 
 
+SORTED = attrs.evolve(NEWEST, query=(*NEWEST.query, "sort", "page[size]"))
+
+
+@every_revision
+def test_no_more_parameters_are_sent_than_asked_for(revision: Revision[Any]) -> None:
+    assert check_extra_query(revision, None) == ()
+    assert check_extra_query(revision, {}) == ()
+
+
+def test_more_parameters_are_texts_in_the_order_of_their_names() -> None:
+    asked = {"sort": "-id", "page[size]": 5}
+    assert check_extra_query(SORTED, asked) == (("page[size]", "5"), ("sort", "-id"))
+
+
+@pytest.mark.parametrize(
+    "name", ["filter", "page[cursor]", "fields[catalog-variant-bulk-create-job]", "sorting", ""]
+)
+def test_a_parameter_that_is_unknown_or_has_an_argument_of_its_own_is_refused(name: str) -> None:
+    said = f"extra_query has {name!r}; besides what arguments are for, revision {NEWEST.date} takes"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_extra_query(SORTED, {"sort": "id", name: "x"})
+
+
 @every_revision
 def test_the_identifier_is_found_whichever_revision_a_job_came_from(
     revision: Revision[Any],
@@ -137,9 +161,9 @@ def test_the_identifier_is_found_whichever_revision_a_job_came_from(
     model = revision.load().job_model
     if revision.id_in_attributes:
         assert job_id(msgspec.convert({"attributes": {"job_id": "J1"}}, model)) == "J1"
+        assert job_id(model()) is None
     else:
         assert job_id(model(id="J1")) == "J1"
-    assert job_id(model()) is None
 
 
 def test_an_identifier_that_came_as_something_else_is_none() -> None:

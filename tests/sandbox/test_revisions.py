@@ -183,16 +183,11 @@ class NewPage(msgspec.Struct, kw_only=True):
     data: list[NewJob]
 
 
-@attrs.frozen
-class NewRevision(registry.Revision[Any]):
-    def load(self) -> Any:
-        return types.SimpleNamespace(page_model=NewPage, job_model=NewJob)
-
-
 def test_a_new_revision_in_the_registry_is_served_in_its_own_shape(
     clock: VirtualClock, ask: Ask, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new = NewRevision(
+    code: Any = types.SimpleNamespace(page_model=NewPage, job_model=NewJob)
+    new: Revision = registry.Revision(
         date="2099-01-15",
         path="/api/catalog/variant-create-jobs",
         media_type="application/json",
@@ -201,7 +196,9 @@ def test_a_new_revision_in_the_registry_is_served_in_its_own_shape(
         fields=("id", "status", "processed_count", "mood"),
         statuses=registry.NEWEST.statuses,
         id_in_attributes=False,
+        query=(),
         package="none",
+        load=lambda: code,
     )
     monkeypatch.setattr(registry, "REVISIONS", (*registry.REVISIONS, new))
     sandbox = Sandbox(jobs=2, jobs_per_page=1, clock=clock)

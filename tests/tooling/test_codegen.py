@@ -130,7 +130,7 @@ def test_a_new_fragment_needs_no_other_edit(project: Path) -> None:
     )
     dates = [one.date for one in fragments(project / "spec")]
     assert done.stdout.strip() == (
-        f"{dates} typing.Literal['{LATER}'] 8 klaviyo_variant_jobs_api.r2099_01_15.models.job"
+        f"{dates} typing.Literal['{LATER}'] 8 klaviyo_variant_jobs_api.r2099_01_15.models"
     )
 
 
@@ -150,14 +150,15 @@ def test_properties_of_other_kinds_decode_as_tolerantly_as_those_we_know(project
     edit(newest_of(project), "\n        created_at:\n", NEW_PROPERTIES)
     generate(project)
     body = (
-        '{"data": [{"attributes": {"priority": "urgent", "kinds": ["z"], "field": 1, "uid": "u",'
+        '{"data": [{"id": "01M", "attributes": {"priority": "urgent", "kinds": ["z"], "field": 1,'
+        ' "uid": "u",'
         ' "times": ["2026-09-04T13:41:16Z"], "anything": [null]}}]}'
     )
     code = (
         "import sys, msgspec; from klaviyo_variant_jobs_api.registry import NEWEST\n"
         "page = msgspec.json.decode(sys.argv[1], type=NEWEST.load().page_model)\n"
         "one = page.data[0].attributes\n"
-        "print(one.priority, *one.kinds, one.field, one.uid, one.times[0].year, one.nested.a)"
+        "print(one.priority, *one.kinds, one.field, one.uid, one.times[0].year, one.nested)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, body],
@@ -167,6 +168,66 @@ def test_properties_of_other_kinds_decode_as_tolerantly_as_those_we_know(project
         check=True,
     )
     assert done.stdout.strip() == "urgent z 1.0 u 2026 None"
+
+
+NEW_PARAMETERS = """      parameters:
+        - {name: sort, in: query, schema: {type: string, enum: [created_at, -created_at]}}
+        - {name: "page[size]", in: query, schema: {type: integer, default: 20}}
+        - name: fields[catalog-variant]
+          in: query
+          explode: false
+          schema: {type: array, items: {type: string, enum: [sku, url]}}
+        - {name: include, in: query, schema: {type: array, items: {type: string}}}
+        - {name: X-Trace, in: header, schema: {type: string}}
+"""
+
+
+def test_new_parameters_can_be_sent_by_the_revision_that_has_them(project: Path) -> None:
+    later = add_later_fragment(project)
+    text = later.read_text(encoding="utf-8")
+    head, _, rest = text.partition("      parameters: # described")
+    rest = rest.split("\n", 1)[1]
+    first, mark, others = rest.partition("        - name: filter\n")
+    later.write_text(
+        head + NEW_PARAMETERS.replace("parameters:\n", f"parameters:\n{first}", 1) + mark + others,
+        encoding="utf-8",
+    )
+    generate(project)
+    code = """
+from klaviyo_variant_jobs_api.registry import NEWEST, REVISIONS
+print(NEWEST.query)
+print(REVISIONS[0].query)
+get_kwargs = NEWEST.load().get_kwargs
+made = get_kwargs(sort="-created_at", page_size=50, fields_catalog_variant=["sku", "url"])
+print(made["params"], made["headers"])
+made = get_kwargs(include=("a", "b"), x_trace="t", revision="r")
+print(made["params"], made["headers"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project / "generated",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    old = "fields[catalog-variant-bulk-create-job]", "filter", "page[cursor]"
+    new = "sort", "page[size]", "fields[catalog-variant]", "include"
+    sent = {"sort": "-created_at", "page[size]": 50, "fields[catalog-variant]": "sku,url"}
+    assert done.stdout.splitlines() == [
+        str((old[0], *new, *old[1:])),
+        str(old),
+        f"{sent} {{'revision': '{LATER}'}}",
+        "{'include': ['a', 'b']} {'X-Trace': 't', 'revision': 'r'}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "klaviyo_variant_jobs_api"],
+        cwd=project / "generated",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "sort: str | None = None" in (project / PACKAGE / "registry.py").read_text()
 
 
 def test_a_fragment_that_is_gone_takes_its_package_along(project: Path) -> None:

@@ -5,12 +5,21 @@ It names no date of its own, so that it holds for whatever revisions are kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, assert_type
+from typing import TYPE_CHECKING, TypeVar, assert_never, assert_type
 
-from klaviyo_variant_jobs import NEWEST, AsyncClient, Client, Revision
+from klaviyo_variant_jobs import (
+    NEWEST,
+    AnyJob,
+    AsyncClient,
+    Client,
+    Iteration,
+    NewestJob,
+    Page,
+    Revision,
+)
 
 if TYPE_CHECKING:
-    from klaviyo_variant_jobs_api.registry import AnyJob, NewestDate, NewestJob
+    from klaviyo_variant_jobs_api.registry import NewestDate
 
 JobT = TypeVar("JobT")
 
@@ -43,7 +52,30 @@ async def counts_async(date: str, newest: NewestDate) -> None:
         assert_type(some, AnyJob)
 
 
+def counts_of_any(client: Client) -> int:
+    """A bare `Client` is one of any revision."""
+    jobs = client.iter_jobs()
+    assert_type(jobs, Iteration[AnyJob])
+    assert_type(client.get_page(), Page[AnyJob])
+    return sum(job.attributes.total_count or 0 for job in jobs)
+
+
+async def first_of_any(client: AsyncClient) -> AnyJob:
+    return await anext(client.iter_jobs())
+
+
+def is_over(job: NewestJob) -> bool:
+    match job.attributes.status:
+        case "queued" | "processing":
+            return False
+        case "complete" | "cancelled":
+            return True
+        case other:
+            # With every known status handled something else may still come.
+            assert_never(other)  # type: ignore[arg-type]
+
+
 def misuse(client: Client[NewestJob]) -> None:
-    client.iter_jobs("processing")  # type: ignore[call-arg]
+    client.iter_jobs("processing")  # type: ignore[arg-type]
     client.get_page(page_size=10)  # type: ignore[call-arg]
     Client(api_key="pk_x", timeot=3)  # type: ignore[call-overload]

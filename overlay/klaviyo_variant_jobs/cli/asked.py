@@ -8,9 +8,9 @@ from datetime import datetime
 import attrs
 import click
 
-from klaviyo_variant_jobs import revisions
 from klaviyo_variant_jobs.checkpoint import Checkpoint
-from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
+from klaviyo_variant_jobs_api.registry import NEWEST
+from klaviyo_variant_jobs_api.transport import DEFAULT_BASE_URL
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +37,7 @@ class Asked:
         if self.resume:
             return self.resume.revision
         # Not `or`: an empty one is a variable of a script that was never set.
-        return revisions.NEWEST.date if self.revision is None else self.revision
+        return NEWEST.date if self.revision is None else self.revision
 
     @property
     def status_listed(self) -> tuple[str, ...]:

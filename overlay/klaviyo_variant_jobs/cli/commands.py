@@ -104,8 +104,8 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
 @click.pass_obj
 def sandbox(surroundings: Surroundings, port: int, jobs: int) -> None:
     """Serve a fake API on this machine until Ctrl-C; its URL goes to stdout."""
-    from klaviyo_variant_jobs.revisions import NEWEST
     from klaviyo_variant_jobs.sandbox import Sandbox
+    from klaviyo_variant_jobs_api.registry import NEWEST
 
     with contextlib.ExitStack() as stack:
         try:

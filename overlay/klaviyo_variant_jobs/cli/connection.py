@@ -11,9 +11,8 @@ import click
 import httpx
 
 from klaviyo_variant_jobs import Client
-from klaviyo_variant_jobs.client.environment import proxy_errors, ssl_context
-from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
-from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE
+from klaviyo_variant_jobs.auth import ENVIRONMENT_VARIABLE
+from klaviyo_variant_jobs_api.transport import DEFAULT_BASE_URL, checked_base_url, own_client
 
 from .asked import Asked
 from .options import Surroundings, read_api_key
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from klaviyo_variant_jobs_api.registry import AnyJob
 
 SANDBOX_KEY = "pk_sandbox"
-
-_CERTIFICATES = ("ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 
 
 @contextlib.contextmanager
@@ -47,7 +44,7 @@ def connected(
         raise click.UsageError(
             f"no API key: set {ENVIRONMENT_VARIABLE} or give --api-key-file; --sandbox needs none"
         )
-    with _http_client(transport) as http_client:
+    with _http_client(transport, asked.base_url) as http_client:
         http_client.event_hooks = {
             "request": [progress.requested],
             "response": [progress.responded],
@@ -73,23 +70,16 @@ def refused() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
 
 
-def _http_client(transport: httpx.BaseTransport | None) -> httpx.Client:
+def _http_client(transport: httpx.BaseTransport | None, base_url: str) -> httpx.Client:
     if transport is not None:
         return httpx.Client(transport=transport)
+    with refused():
+        url = checked_base_url(base_url)
     try:
-        verify = ssl_context()
+        http_client: httpx.Client = own_client(httpx.Client, url)
+        return http_client
     except OSError as error:  # That of the ssl module is one as well.
-        named = ", ".join(
-            f"{name}={value}"
-            for name, value in os.environ.items()
-            if value and name.lower() in _CERTIFICATES
-        )
-        raise Stopped(
-            f"error: cannot prepare TLS: {error.strerror or error}"
-            + (f"; look at {named} in the environment" if named else "")
-        ) from error
-    try:
-        with proxy_errors():
-            return httpx.Client(verify=verify)
+        file = f": {error.filename}" if error.filename else ""
+        raise Stopped(f"error: cannot prepare TLS: {error.strerror or error}{file}") from error
     except ValueError as error:
         raise Stopped(f"error: {error}") from error

@@ -8,13 +8,9 @@ from typing import Any
 
 import attrs
 
-from klaviyo_variant_jobs.revisions import (
-    REVISIONS,
-    Revision,
-    retired_on,
-    stable_until,
-)
+from klaviyo_variant_jobs.revisions import retired_on, stable_until
 from klaviyo_variant_jobs_api.changes import CHANGES
+from klaviyo_variant_jobs_api.registry import REVISIONS, Revision
 
 from .rows import mapping_layout
 from .table import Column

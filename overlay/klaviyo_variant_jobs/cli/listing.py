@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from klaviyo_variant_jobs import revisions
-from klaviyo_variant_jobs.checkpoint import Checkpoint, KlaviyoError
+from klaviyo_variant_jobs.checkpoint import Checkpoint
+from klaviyo_variant_jobs.errors import KlaviyoError
+from klaviyo_variant_jobs_api.registry import Revision
 
 from . import signals
 from .asked import Asked
@@ -19,7 +21,7 @@ from .progress import Progress, counted, warnings_as_notes
 from .stopped import Stopped, unwritten
 
 if TYPE_CHECKING:
-    from klaviyo_variant_jobs.iteration.blocking import Iteration
+    from klaviyo_variant_jobs.iteration import Iteration
     from klaviyo_variant_jobs_api.registry import AnyJob
 
 RowT = TypeVar("RowT")
@@ -28,7 +30,7 @@ RowT = TypeVar("RowT")
 def run(
     asked: Asked,
     surroundings: Surroundings,
-    layout: Callable[[revisions.Revision[Any], tuple[str, ...]], Layout[RowT]],
+    layout: Callable[[Revision[Any], tuple[str, ...]], Layout[RowT]],
     rows_of: Callable[[AnyJob], Iterable[RowT]],
 ) -> None:
     """List jobs and write the rows of each.

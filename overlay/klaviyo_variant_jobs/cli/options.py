@@ -8,11 +8,11 @@ import attrs
 import click
 import httpx
 
+from klaviyo_variant_jobs.auth import ENVIRONMENT_VARIABLE, clean_secret
 from klaviyo_variant_jobs.checkpoint import Checkpoint
-from klaviyo_variant_jobs.client.shell import DEFAULT_BASE_URL
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
-from klaviyo_variant_jobs.credentials import ENVIRONMENT_VARIABLE, clean_secret
-from klaviyo_variant_jobs.revisions import NEWEST
+from klaviyo_variant_jobs_api.registry import NEWEST
+from klaviyo_variant_jobs_api.transport import DEFAULT_BASE_URL
 
 from .moment import FORMS, read_moment
 from .output import OUTPUTS

@@ -98,18 +98,14 @@ class WatchedClock(Clock):
         return self._clock.random()
 
     def sleep(self, seconds: float) -> None:
-        self._clock.sleep(seconds)
-
-    def wait(self, event: threading.Event, seconds: float | None) -> bool:
-        if seconds is None:
-            return self._clock.wait(event, None)
         left_s = seconds
         while left_s > 0.0:
             self._progress.waiting(left_s)
-            if self._clock.wait(event, min(left_s, _TICK_S)):
-                return True
+            self._clock.sleep(min(left_s, _TICK_S))
             left_s -= _TICK_S
-        return event.is_set()
+
+    def wait(self, event: threading.Event, seconds: float | None) -> bool:
+        return self._clock.wait(event, seconds)
 
 
 class _Notes(logging.Handler):

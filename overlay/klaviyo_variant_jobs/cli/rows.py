@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from klaviyo_variant_jobs.revisions import Revision, job_id
+from klaviyo_variant_jobs.revisions import job_id
+from klaviyo_variant_jobs_api.registry import Revision
 
 from .output import Layout
 from .table import Column

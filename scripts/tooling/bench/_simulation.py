@@ -9,16 +9,13 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from klaviyo_variant_jobs.clock import Clock
-from klaviyo_variant_jobs.errors import KlaviyoError
-from klaviyo_variant_jobs.exchange import AwaitPlace, Response, Send, Step, Terms, exchange
-from klaviyo_variant_jobs.rate_limits import Limiter
-from klaviyo_variant_jobs.retry import RetryPolicy
+from klaviyo_variant_jobs.rate_limits import Permit, RateLimit, RateLimiter, Wait
+from klaviyo_variant_jobs.retry import RetryPolicy, least_wait_s
 from klaviyo_variant_jobs.sandbox.windows import NamedWindow, Quota, Window
 
 
@@ -49,6 +46,18 @@ class World(Clock):
         while self._events and not done():
             self.now, _, event = heapq.heappop(self._events)
             event()
+
+
+@attrs.frozen
+class Response:
+    """What the server sent: a status and the headers that speak of the quota."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def retry_after_s(self) -> float:
+        return float(self.headers["retry-after"])
 
 
 @attrs.frozen(kw_only=True)
@@ -86,8 +95,8 @@ class Account:
     def _counted(self) -> Response:
         wait_s = self._quota.admit(self._world.now)
         if wait_s:
-            return Response(429, {"retry-after": str(math.ceil(wait_s))}, b"")
-        return Response(200, dict(self._quota.headers(self._world.now, self._named)), b"")
+            return Response(429, {"retry-after": str(math.ceil(wait_s))})
+        return Response(200, dict(self._quota.headers(self._world.now, self._named)))
 
 
 class Load:
@@ -115,66 +124,63 @@ class Load:
         self.refused_last_at = self.world.now
 
 
-class _NoBody:
-    """Decoding is another figure."""
-
-    def decode(self, body: bytes) -> None:
-        return None
-
-
 class OurTask:
-    """Drives `exchange` as the clients do."""
+    """One request after the other, each paced by the limiter and tried again by the policy."""
 
-    def __init__(self, load: Load, limiter: Limiter) -> None:
-        decoder: Any = _NoBody()
-        self._terms = Terms(
-            revision="2026-07-15",
-            decoder=decoder,
-            limiter=limiter,
-            policy=RetryPolicy(),
-            clock=load.world,
-        )
+    _policy = RetryPolicy()
+
+    def __init__(self, load: Load, limiter: RateLimiter) -> None:
         self._load = load
-        self._waits = 0
+        self._limiter = limiter
         self._next()
 
     def _next(self) -> None:
         if self._load.left:
             self._load.left -= 1
-            self._steps: Generator[Step, Any, Any] = exchange(self._terms)
-            self._load.world.after(0.0, self._resume)
+            self._attempts = 0
+            self._deadline = self._load.world.now + self._policy.deadline
+            self._load.world.after(0.0, self._acquire)
 
-    def _resume(self, outcome: Response | None = None) -> None:
-        try:
-            self._take(self._steps.send(outcome))
-        except StopIteration:
+    def _give_up(self) -> None:
+        self._load.left += 1  # As a service would try again.
+        self._next()
+
+    def _acquire(self, earlier: Wait | None = None) -> None:
+        world = self._load.world
+        left_s = self._deadline - world.now
+        outcome = self._limiter.acquire(earlier, left_s=left_s)
+        if isinstance(outcome, Permit):
+            permit = outcome
+            self._attempts += 1
+            self._load.account.send(
+                self._load.latency, lambda response: self._take(permit, response)
+            )
+        elif outcome.seconds >= left_s:
+            self._give_up()
+        else:
+            wait = outcome
+            world.after(wait.seconds, lambda: self._acquire(wait))
+
+    def _take(self, permit: Permit, response: Response) -> None:
+        world = self._load.world
+        if response.status == 200:
+            self._limiter.release(permit, said=RateLimit.from_headers(response.headers))
             self._load.answered()
             self._next()
-        except KlaviyoError:
-            self._load.left += 1  # Given up, as a service would try again.
-            self._next()
-
-    def _take(self, step: Step) -> None:
-        world = self._load.world
-        if isinstance(step, Send):
-            self._load.account.send(self._load.latency, self._answer)
             return
-        self._waits += 1
-        nth = self._waits
-
-        def wake() -> None:
-            if nth == self._waits:
-                self._waits += 1
-                self._resume()
-
-        world.after(step.seconds, wake)
-        if isinstance(step, AwaitPlace):
-            step.ticket.on_grant(lambda: world.after(0.0, wake))
-
-    def _answer(self, response: Response) -> None:
-        if response.status == 429:
-            self._load.count_refusal()
-        self._load.world.after(0.0, lambda: self._resume(response))
+        self._load.count_refusal()
+        pause_s = least_wait_s(429, response.retry_after_s)
+        self._limiter.release(permit, pause_s=pause_s)
+        wait_s = self._policy.wait_s(
+            attempt=self._attempts,
+            left_s=self._deadline - world.now,
+            least_s=pause_s,
+            chance=world.random(),
+        )
+        if wait_s is None:
+            self._give_up()
+        else:
+            world.after(wait_s, self._acquire)
 
 
 class SdkTask:
@@ -209,7 +215,7 @@ class SdkTask:
 
     def _wait_s(self, response: Response) -> float:
         if self._attempts % 4:
-            return float(response.headers["retry-after"])
+            return response.retry_after_s
         rounds = self._attempts // 4
         if rounds == 3:
             self._attempts = 0

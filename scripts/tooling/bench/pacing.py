@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import math
 import time
 import timeit
@@ -12,7 +13,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 
 import attrs
 
-from klaviyo_variant_jobs.rate_limits import Policy, RateLimit, RateLimiter
+from klaviyo_variant_jobs.clock import Clock
+from klaviyo_variant_jobs.rate_limits import Permit, Policy, RateLimit, RateLimiter
 from klaviyo_variant_jobs.sandbox.windows import NamedWindow, Window
 from tooling.bench._loopback import threads_and_tasks
 from tooling.bench._simulation import (
@@ -71,13 +73,15 @@ SCENARIOS = (
         most_ratio=1.05,
         alignments=20,
     ),
+    # What strangers will do is not guessed: what remains, and the pause after a 429, are all that
+    # keeps these two from the SDK's figures. Nothing is left to the stranger.
     Scenario(
         name="stranger 375/min, burst named",
         tasks=50,
         latency=TENTH,
         stranger=True,
-        most_refused=0.1,
-        most_ratio=1.15,
+        most_refused=0.15,
+        most_ratio=1.0,
         alignments=20,
     ),
     Scenario(
@@ -86,8 +90,8 @@ SCENARIOS = (
         latency=TENTH,
         stranger=True,
         named="scarcer",
-        most_refused=0.1,
-        most_ratio=1.15,
+        most_refused=0.15,
+        most_ratio=1.0,
         alignments=20,
     ),
 )
@@ -113,7 +117,7 @@ def simulate(scenario: Scenario, nth: int, *, sdk: bool, seed: int) -> Run:
     if scenario.stranger:
         stranger = Stranger(world, account, per_minute=STRANGER_PER_MINUTE)
     load = Load(account, world, scenario.latency, REQUESTS)
-    limiter = RateLimiter(*scenario.believed)
+    limiter = RateLimiter(*scenario.believed, clock=world)
     for _ in range(scenario.tasks):
         if sdk:
             SdkTask(load)
@@ -193,20 +197,23 @@ def missed(scenario: Scenario, ours: Outcome, theirs: Outcome) -> list[str]:
     return found
 
 
+class _Ticking(Clock):
+    """A twentieth of a second passes whenever somebody asks."""
+
+    monotonic = staticmethod(itertools.count(0.0, 0.05).__next__)
+
+
 def grant_us() -> float:
-    """Microseconds that a grant costs without contention: join, ask, answer with its headers."""
-    limiter = RateLimiter()
+    """Microseconds that a permit costs without contention: acquire, release with headers."""
+    limiter = RateLimiter(clock=_Ticking())
     said = RateLimit(
         limit=75, remaining=74, reset_seconds=0, policies=(Policy(75, 1), Policy(750, 60))
     )
-    now = 0.0
 
     def once() -> None:
-        nonlocal now
-        now += 0.1
-        ticket = limiter.join(now)
-        ticket.wait_s(now)
-        ticket.answered(now, said)
+        permit = limiter.acquire(None, left_s=300.0)
+        assert isinstance(permit, Permit)
+        limiter.release(permit, said=said)
 
     # Many short stretches: the best of them had the processor to itself.
     return min(timeit.repeat(once, number=1_000, repeat=100)) / 1_000 * 1e6
@@ -249,7 +256,7 @@ def main(argv: Sequence[str]) -> int:
     grant = grant_us()
     if grant >= GRANT_US:
         misses.append(f"a grant costs {grant:.2f} us, not {GRANT_US:g}")
-    print(f"a grant without contention (join, ask, answer with headers): {grant:.2f} us")
+    print(f"a grant without contention (acquire, release with headers): {grant:.2f} us")
     for miss in misses:
         print(f"MISSED  {miss}")
     print(

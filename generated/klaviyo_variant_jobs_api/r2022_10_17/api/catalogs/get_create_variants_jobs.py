@@ -7,32 +7,41 @@ import msgspec
 
 from ....errors import UnexpectedStatus
 from ....types import Response
-from ...models.job_page import JobPage
+from ...models import JobPage
 
 if TYPE_CHECKING:
     import httpx
 
     from ....client import Client
-    from ...models.job_field import JobField
 
 
-def _get_kwargs(
+def get_kwargs(
     *,
-    fields: list[JobField] | list[str] | tuple[str, ...] | None = None,
+    fields: list[str] | tuple[str, ...] | None = None,
     filter_: str | None = None,
     page_cursor: str | None = None,
     revision: str = "2022-10-17",
 ) -> dict[str, Any]:
+    """List the bulk jobs that create catalog variants.
+
+    One page of the account's create jobs, at most 100 of them.
+
+    Args:
+        fields: Attributes to send, comma-joined; all of them when left out.
+        filter_: Keeps the jobs of one status; `equals` on `status` is all there is.
+        page_cursor: Opaque position in the list, taken from the previous page's
+            `links.next`.
+        revision: API revision that is to answer, as a date.
+    """
     params: dict[str, Any] = {}
+    headers: dict[str, str] = {}
     if fields is not None:
         params["fields[catalog-variant-bulk-create-job]"] = ",".join(fields)
     if filter_ is not None:
         params["filter"] = filter_
     if page_cursor is not None:
         params["page[cursor]"] = page_cursor
-    headers = {
-        "revision": revision,
-    }
+    headers["revision"] = revision
     return {
         "method": "get",
         "url": "/api/catalog-variant-bulk-create-jobs/",
@@ -55,28 +64,19 @@ def _build_response(response: httpx.Response) -> Response[JobPage]:
 def sync_detailed(
     *,
     client: Client,
-    fields: list[JobField] | list[str] | tuple[str, ...] | None = None,
+    fields: list[str] | tuple[str, ...] | None = None,
     filter_: str | None = None,
     page_cursor: str | None = None,
     revision: str = "2022-10-17",
 ) -> Response[JobPage]:
-    """List the bulk jobs that create catalog variants.
-
-    One page of the account's create jobs, at most 100 of them.
-
-    Args:
-        fields: Attributes to send, comma-joined; all of them when left out.
-        filter_: Keeps the jobs of one status; `equals` on `status` is all there is.
-        page_cursor: Opaque position in the list, taken from the previous page's `links.next`.
-        revision: API revision that is to answer, as a date.
+    """Send the request of `get_kwargs`.
 
     Raises:
         UnexpectedStatus: any status but 200.
         msgspec.DecodeError: the body is no JSON, or does not fit the models (ValidationError).
         httpx.TransportError: no complete answer came.
     """
-
-    kwargs = _get_kwargs(
+    kwargs = get_kwargs(
         fields=fields,
         filter_=filter_,
         page_cursor=page_cursor,
@@ -88,28 +88,13 @@ def sync_detailed(
 async def asyncio_detailed(
     *,
     client: Client,
-    fields: list[JobField] | list[str] | tuple[str, ...] | None = None,
+    fields: list[str] | tuple[str, ...] | None = None,
     filter_: str | None = None,
     page_cursor: str | None = None,
     revision: str = "2022-10-17",
 ) -> Response[JobPage]:
-    """List the bulk jobs that create catalog variants.
-
-    One page of the account's create jobs, at most 100 of them.
-
-    Args:
-        fields: Attributes to send, comma-joined; all of them when left out.
-        filter_: Keeps the jobs of one status; `equals` on `status` is all there is.
-        page_cursor: Opaque position in the list, taken from the previous page's `links.next`.
-        revision: API revision that is to answer, as a date.
-
-    Raises:
-        UnexpectedStatus: any status but 200.
-        msgspec.DecodeError: the body is no JSON, or does not fit the models (ValidationError).
-        httpx.TransportError: no complete answer came.
-    """
-
-    kwargs = _get_kwargs(
+    """As `sync_detailed`, awaited."""
+    kwargs = get_kwargs(
         fields=fields,
         filter_=filter_,
         page_cursor=page_cursor,

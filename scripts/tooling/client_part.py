@@ -1,0 +1,111 @@
+"""The part of a fragment that the client is made of: the operation, its 200, what these refer to.
+
+Error documents are left out: real ones come in any shape, and the overlay reads them by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tooling.fragment import Fragment, FragmentError
+from tooling.python_text import one_line
+
+# Words for people, which may hold anything: they become docstrings or nothing.
+_WORDS = frozenset({"description", "example", "summary", "title"})
+# The generator would name classes and members after these.
+_NAMES_OF_THEIRS = frozenset({"title", "x-enum-varnames"})
+# What the registry takes from each revision by name.
+_NEEDED = {"Job": "object", "JobField": "string", "JobPage": "object", "JobStatus": "string"}
+_PARTS_AT_MOST = 100_000
+_REFERENCE = re.compile(r"#/components/(\w+)/(.+)", re.ASCII)
+
+
+def client_part(fragment: Fragment) -> dict[str, Any]:
+    """What the generator gets of the fragment, all of it plain and printable.
+
+    Raises:
+        FragmentError: a text that is no words for people cannot be printed, or there is too much,
+            or something is of a kind that makes no sense where it stands.
+    """
+    name = fragment.file.name
+    try:
+        return _client_part(name, fragment.document)
+    except RecursionError as error:
+        raise FragmentError(f"{name} is nested too deeply") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise FragmentError(
+            f"{name} has something of a kind that the client cannot be made from ({error})"
+        ) from error
+
+
+def _client_part(name: str, document: dict[str, Any]) -> dict[str, Any]:
+    path, item = next(iter(document["paths"].items()))
+    operation = item["get"]
+    paths = {
+        path: {
+            "parameters": item.get("parameters", []),
+            "get": {**operation, "responses": {"200": operation["responses"]["200"]}},
+        }
+    }
+    part = {
+        "openapi": document["openapi"],
+        "paths": paths,
+        "components": _reached(document, paths),
+    }
+    schemas = part["components"]["schemas"]
+    for component, kind in _NEEDED.items():
+        if component not in schemas or schemas[component].get("type") != kind:
+            raise FragmentError(f"{name}: the operation leads to no {component} of type {kind}")
+    plain: dict[str, Any] = _Plain(name).copy(part)
+    info = document["info"]
+    words = {"title": "A client", "description": str(info.get("description", ""))}
+    return {**plain, "info": {**words, "version": info["version"]}}
+
+
+def _reached(document: dict[str, Any], start: Any) -> dict[str, dict[str, Any]]:
+    """The components that are referred to from `start`, in the order of the document."""
+    components = document["components"]
+    reached: set[tuple[str, str]] = set()
+    waiting = [start]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += part.values()
+            found = _REFERENCE.fullmatch(str(part.get("$ref", "")))
+            if found and found.groups() not in reached:
+                kind, name = found.groups()
+                reached.add((kind, name))
+                waiting.append((components.get(kind) or {}).get(name))
+        elif isinstance(part, list):
+            waiting += part
+    return {
+        kind: {name: part for name, part in parts.items() if (kind, name) in reached}
+        for kind, parts in components.items()
+        if any(one == kind for one, _ in reached)
+    }
+
+
+class _Plain:
+    def __init__(self, file_name: str) -> None:
+        self._file_name = file_name
+        self._left = _PARTS_AT_MOST
+
+    def copy(self, part: Any) -> Any:
+        """A copy of dicts, lists and scalars, less what would name classes."""
+        self._left -= 1
+        if self._left < 0:
+            raise FragmentError(f"{self._file_name} has more than {_PARTS_AT_MOST} parts")
+        if isinstance(part, dict):
+            return {
+                self.copy(key): one_line(value, 10_000)
+                if key in _WORDS and isinstance(value, str)
+                else self.copy(value)
+                for key, value in part.items()
+                if not (key in _NAMES_OF_THEIRS and isinstance(value, str | list))
+            }
+        if isinstance(part, list):
+            return [self.copy(one) for one in part]
+        if isinstance(part, str) and not part.isprintable():
+            raise FragmentError(f"{self._file_name}: {one_line(ascii(part), 80)} cannot be printed")
+        return part

@@ -1,0 +1,88 @@
+"""What a document says as Python source: literals, names, docstrings.
+
+Documents come from the network. What they say gets into generated code through this module alone:
+a text as a literal that reads back as that text, a name if it fits one strict pattern. Everything
+else is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+import textwrap
+from collections.abc import Sequence
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
+# In a class body these would hide what annotations are made of.
+_TYPES = frozenset({"bool", "dict", "float", "int", "list", "str"})
+_LINE = 98
+
+
+class UnusableTextError(Exception):
+    """A text that cannot go into generated code; the message is one printable line."""
+
+
+def one_line(text: object, longest: int = 300) -> str:
+    """Foreign text for a terminal: printable, on one line, cut when it is long."""
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+
+
+def name(text: str) -> str:
+    """The text if it can name a class, an attribute or a member."""
+    if not _NAME.fullmatch(text) or keyword.iskeyword(text):
+        raise UnusableTextError(f"{one_line(ascii(text), 80)} cannot be a name in Python")
+    return text
+
+
+def attribute(text: str) -> str:
+    """What the member of a JSON object is called in Python: the same, unless Python needs it."""
+    if keyword.iskeyword(text) or text in _TYPES:
+        return f"{text}_"
+    return name(text)
+
+
+def literal(value: str | float | tuple[str, ...] | None) -> str:
+    """A literal of the value, in ASCII."""
+    text = ascii(value)
+    if ast.literal_eval(text) != value:
+        raise UnusableTextError(f"{one_line(text, 80)} cannot be written as a literal")
+    return text
+
+
+def docstring(
+    said: str, indent: int = 0, *, more: str = "", arguments: Sequence[tuple[str, str]] = ()
+) -> str:
+    """A docstring of the words, wrapped to fit behind `indent` spaces.
+
+    Args:
+        more: another paragraph.
+        arguments: names, and words about each.
+    """
+    # Room for the quotes in the first and the last line.
+    width = _LINE - indent - 6
+    lines = _wrapped(said, width)
+    if more:
+        lines += ["", *_wrapped(more, width)]
+    if arguments:
+        lines += ["", "Args:"]
+        for argument, words in arguments:
+            first, *rest = _wrapped(f"{name(argument)}: {words}", width - 4)
+            lines += [f"    {first}", *(f"        {line}" for line in rest)]
+    text = "\n".join(f"{' ' * indent}{line}".rstrip() for line in lines).lstrip()
+    if "\n\n" in text:
+        text += f"\n{' ' * indent}"
+    body = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    if body.endswith('"'):
+        body = f'{body[:-1]}\\"'
+    source = f'"""{body}"""'
+    if ast.literal_eval(source) != text:
+        raise UnusableTextError(f"{one_line(ascii(said), 80)} cannot be written as a docstring")
+    return source
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    line = one_line(text, 10_000)
+    return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
