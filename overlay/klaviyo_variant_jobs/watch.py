@@ -1,0 +1,394 @@
+"""Waiting for jobs: what to ask for next, and two small drivers that ask.
+
+`Client.watch`, `Client.wait` and their twins on `AsyncClient` are the way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import math
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+from .clock import Clock
+from .errors import (
+    DeadlineError,
+    KlaviyoError,
+    PaginationError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from .revisions import check_fields, find, job_id
+
+if TYPE_CHECKING:
+    from .client.aio import AsyncClient
+    from .client.blocking import Client
+    from .pagination import Page
+
+__all__ = ["Change", "JobsMissingError", "WatchTimeoutError", "is_finished"]
+
+T = TypeVar("T")
+JobT = TypeVar("JobT")
+
+ACTIVE = ("queued", "processing")
+ENDED = ("complete", "cancelled")
+
+# A job takes 10 s to 5 min: doubling would find one that takes long as late again as it took.
+_GROWTH = 1.5
+_LOOKS_IN_VAIN = 2
+_LAST_LOOK_S = 1.0
+"""How far beyond the timeout the last look may go."""
+_NAMED = 5
+"""The most ids in a message."""
+# What a watch that has run out of time was stopped by; anything else says more than the time does.
+_PASSING = (DeadlineError, RateLimitError, ServerError, TimeoutError, TransportError)
+_EARLIEST = dt.datetime.min.replace(tzinfo=dt.UTC)
+_LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
+class WatchTimeoutError(DeadlineError):
+    """The `timeout` of a watch ran out before every job had ended."""
+
+    def __init__(self, message: str, *, jobs: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.jobs: Mapping[str, Any] = jobs or {}
+        """Every watched job by its id, as last seen; None for one never seen."""
+
+
+class JobsMissingError(KlaviyoError):
+    """Two complete looks at the list did not find these jobs; all others have ended."""
+
+    def __init__(self, message: str, *, ids: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.ids = tuple(ids)
+        """The ids that are on no list: of another account, mistyped, or expired after 7 days."""
+
+
+@attrs.frozen
+class Change(Generic[JobT]):
+    """A watched job was seen for the first time, or with other attributes than before."""
+
+    job: JobT
+    """The job as it is now."""
+    previous: JobT | None
+    """The job as last seen; None when this is the first time."""
+
+
+def is_finished(job: object) -> bool:
+    """Whether the job is `complete` or `cancelled`: it will not change any more.
+
+    A complete job may have failed variants. A status that this release does not know is no end.
+    """
+    return _status(job) in ENDED
+
+
+@attrs.frozen
+class Ask:
+    """Get the page at `cursor` of the jobs in `status`; within `left_s` if not None."""
+
+    status: str | None
+    cursor: str | None
+    left_s: float | None
+
+
+@attrs.frozen
+class Sleep:
+    """Wait so long."""
+
+    seconds: float
+
+
+Step = Ask | Sleep | Change[JobT]
+# An Ask is answered by a page or by the failure to get one, the others by None.
+Steps = Generator[Step[JobT], Any, T]
+
+
+@attrs.define
+class Watch(Generic[JobT]):
+    """What is known of the watched jobs, and the steps that find out more."""
+
+    known: dict[str, JobT | None]
+    """Every watched job by its id, as last seen."""
+    everything: bool
+    """Whether jobs that become active are watched too."""
+    timeout_s: float | None
+    interval_s: float
+    max_interval_s: float
+    fields: tuple[str, ...] | None
+    """The attributes to ask for; None for all."""
+    now: Callable[[], float]
+    _pending: set[str] = attrs.field(init=False)
+    _sought: set[str] = attrs.field(init=False, factory=set)
+    """Pending jobs that this look has yet to find."""
+    _created: dict[str, dt.datetime] = attrs.field(init=False, factory=dict)
+    """When a job was created: its place in every list, which has the newest first."""
+    _looks_in_vain: dict[str, int] = attrs.field(init=False, factory=dict)
+    _newest: dt.datetime | None = attrs.field(init=False, default=None)
+    """When the newest job of the account was created, as of the last look; None before."""
+    _changed: bool = attrs.field(init=False, default=False)
+    _started: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pending = set(self.known)
+
+    def steps(self) -> Steps[JobT, None]:
+        """Look and wait until every job has ended.
+
+        Raises `WatchTimeoutError`, `JobsMissingError`, and what asking for a page raises.
+        """
+        self._started = self.now()
+        interval = self.interval_s
+        while self.everything or self._pending:
+            began, self._changed = self.now(), False
+            yield from self._look()
+            if not self._awaited():
+                break
+            left = self._left_s()
+            # Measured by this look, the last one ends in time.
+            left = left if left is None else left - (self.now() - began)
+            if left is not None and left <= 0:
+                raise self._out_of_time()
+            if self._changed:
+                interval = self.interval_s
+            yield Sleep(interval if left is None else min(interval, left))
+            interval = min(interval * _GROWTH, self.max_interval_s)
+        if self._pending:
+            raise self._missing()
+
+    def ended(self) -> dict[str, JobT]:
+        """Every watched job by its id, for after the last step."""
+        return {i: job for i, job in self.known.items() if job is not None}
+
+    def _awaited(self) -> set[str]:
+        """Pending jobs that are not given up; one that turns up after all is taken again."""
+        return {i for i in self._pending if self._looks_in_vain.get(i, 0) < _LOOKS_IN_VAIN}
+
+    # In the order of a job's life: one that moves on meanwhile is met in a later list.
+
+    def _look(self) -> Steps[JobT, None]:
+        self._sought = self._awaited()
+        if self.everything:
+            yield from self._newcomers()
+        for status in ACTIVE:
+            if self.everything:
+                yield from self._read(status, unasked=lambda job: True)
+            elif self._sought:
+                yield from self._read(status)
+        back_to = min((self._created.get(i, _EARLIEST) for i in self._sought), default=_EARLIEST)
+        # A status nobody knows is in no filtered list: at last in the whole one.
+        for status_or_all in (*ENDED, None):
+            if self._sought:
+                yield from self._read(status_or_all, back_to=back_to)
+        for i in self._sought:
+            if back_to == _EARLIEST:
+                self._looks_in_vain[i] = self._looks_in_vain.get(i, 0) + 1
+            # The order of the lists is documented nowhere: the next look trusts it no more.
+            self._created.pop(i, None)
+
+    def _newcomers(self) -> Steps[JobT, None]:
+        """Jobs since the last look: one may begin and end between two looks."""
+        last = self._newest
+        self._newest = yield from self._read(
+            None,
+            back_to=last or _LATEST,
+            unasked=lambda job: _status(job) in ACTIVE or _created_at(job) > (last or _LATEST),
+        )
+
+    def _read(
+        self,
+        status: str | None,
+        *,
+        back_to: dt.datetime = _EARLIEST,
+        unasked: Callable[[JobT], bool] | None = None,
+    ) -> Steps[JobT, dt.datetime]:
+        """Read a list down to jobs created before `back_to`, and return when its newest was.
+
+        `unasked` tells whether to watch a job that nobody named; without it the reading ends when
+        no job is sought any more.
+        """
+        newest, cursor, cursors = _EARLIEST, None, set[str]()
+        while True:
+            page = yield from self._page(status, cursor)
+            oldest = _LATEST
+            for job in page.jobs:
+                oldest = _created_at(job)
+                newest = max(newest, oldest)
+                yield from self._see(job, watch=unasked is not None and unasked(job))
+            cursor = page.next_cursor
+            if cursor is None or oldest < back_to or not (unasked or self._sought):
+                return newest
+            if cursor in cursors:
+                raise PaginationError(f"the list of jobs in status {status} repeats a cursor")
+            cursors.add(cursor)
+
+    def _page(self, status: str | None, cursor: str | None) -> Steps[JobT, Page[JobT]]:
+        left_s = self._left_s()
+        if left_s is not None and left_s < -_LAST_LOOK_S:
+            raise self._out_of_time()
+        answer = yield Ask(status, cursor, None if left_s is None else left_s + _LAST_LOOK_S)
+        if not isinstance(answer, Exception):
+            page: Page[JobT] = answer
+            return page
+        left_s = self._left_s()
+        if left_s is not None and left_s <= 0 and isinstance(answer, _PASSING):
+            raise self._out_of_time() from answer
+        raise answer
+
+    def _see(self, job: JobT, *, watch: bool) -> Steps[JobT, None]:
+        i = job_id(job)
+        if i is None or (i not in self._pending and (i in self.known or not watch)):
+            return
+        previous = self.known.get(i)
+        self.known[i] = job
+        self._pending.add(i)
+        self._sought.discard(i)
+        self._looks_in_vain.pop(i, None)
+        self._created[i] = _created_at(job)
+        if is_finished(job):
+            self._pending.discard(i)
+        # By their attributes: models may compare by identity alone.
+        if previous is None or _attributes(previous) != _attributes(job):
+            self._changed = True
+            yield Change(job, previous)
+
+    def _left_s(self) -> float | None:
+        return None if self.timeout_s is None else self._started + self.timeout_s - self.now()
+
+    def _out_of_time(self) -> WatchTimeoutError:
+        return WatchTimeoutError(
+            f"{_count(self._pending, self.known)} not ended after {self.timeout_s:g} s: "
+            f"{_named(self._pending)}; the error's .jobs has them all as last seen",
+            jobs=dict(self.known),
+        )
+
+    def _missing(self) -> JobsMissingError:
+        ids = [i for i in self.known if i in self._pending]
+        return JobsMissingError(
+            f"{_count(ids, self.known)} not on the list: {_named(ids)}; check the ids and the "
+            "account of the credential, and remember that jobs expire after seven days",
+            ids=ids,
+        )
+
+
+def watching(
+    client: Client[JobT] | AsyncClient[JobT],
+    ids: str | Iterable[str] | None,
+    *,
+    clock: Clock,
+    timeout: float | None,
+    interval: float,
+    max_interval: float,
+    fields: Iterable[str] | None,
+) -> Watch[JobT]:
+    """A watch with its arguments checked. Raises `ValueError` or `TypeError`."""
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be seconds, 0 or more, or None for ever, not {timeout!r}")
+    if not 0 < interval <= max_interval < math.inf:
+        raise ValueError(
+            "interval and max_interval must be seconds, more than 0 and the second no less than "
+            f"the first, not {interval!r} and {max_interval!r}"
+        )
+    names = [ids] if isinstance(ids, str) else list(ids or ())
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"ids must be job ids, which are strings, not {name!r}")
+    asked = check_fields(find(client.revision), fields)
+    return Watch(
+        known=dict.fromkeys(names),
+        everything=ids is None,
+        # What a watch itself looks at.
+        fields=tuple(dict.fromkeys((*asked, "status", "created_at"))) if asked else None,
+        timeout_s=None if timeout == math.inf else timeout,
+        interval_s=interval,
+        max_interval_s=max_interval,
+        now=clock.monotonic,
+    )
+
+
+def watch_jobs(client: Client[JobT], watch: Watch[JobT], clock: Clock) -> Iterator[Change[JobT]]:
+    """Take the steps of `watch` with `client`."""
+    answer: Page[JobT] | Exception | None = None
+    with contextlib.closing(watch.steps()) as steps:
+        while (step := _next(steps, answer)) is not None:
+            answer = None
+            match step:
+                case Change():
+                    yield step
+                case Sleep():
+                    clock.sleep(step.seconds)
+                case Ask():
+                    try:
+                        answer = client.get_page(
+                            status=step.status, fields=watch.fields, cursor=step.cursor
+                        )
+                    except KlaviyoError as error:
+                        answer = error
+
+
+async def watch_jobs_async(
+    client: AsyncClient[JobT], watch: Watch[JobT]
+) -> AsyncIterator[Change[JobT]]:
+    """`watch_jobs` for asyncio."""
+    answer: Page[JobT] | Exception | None = None
+    with contextlib.closing(watch.steps()) as steps:
+        while (step := _next(steps, answer)) is not None:
+            answer = None
+            match step:
+                case Change():
+                    yield step
+                case Sleep():
+                    await asyncio.sleep(step.seconds)
+                case Ask():
+                    limit = asyncio.timeout(step.left_s)
+                    try:
+                        async with limit:
+                            answer = await client.get_page(
+                                status=step.status, fields=watch.fields, cursor=step.cursor
+                            )
+                    except (KlaviyoError, TimeoutError) as error:
+                        if isinstance(error, TimeoutError) and not limit.expired():
+                            raise
+                        answer = error
+
+
+def _next(steps: Steps[JobT, None], answer: Page[JobT] | Exception | None) -> Step[JobT] | None:
+    """The next step; None when there is none."""
+    try:
+        return steps.send(answer)
+    except StopIteration:
+        return None
+
+
+def _attributes(job: object) -> Any:
+    return getattr(job, "attributes", None)
+
+
+def _status(job: object) -> object:
+    return getattr(_attributes(job), "status", None)
+
+
+def _created_at(job: object) -> dt.datetime:
+    created = getattr(_attributes(job), "created_at", None)
+    return created if isinstance(created, dt.datetime) else _EARLIEST
+
+
+def _count(some: Collection[str], of: Collection[str]) -> str:
+    return f"{len(some)} of {len(of)} jobs" if len(of) != 1 else "the job has"
+
+
+def _named(ids: Collection[str]) -> str:
+    few = sorted(ids)[:_NAMED]
+    return ", ".join(few) + (" and others" if len(few) < len(ids) else "")
