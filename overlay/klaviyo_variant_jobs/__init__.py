@@ -55,6 +55,13 @@ if TYPE_CHECKING:
     from klaviyo_variant_jobs_api.fitting import Anomaly as Anomaly
     from klaviyo_variant_jobs_api.registry import AnyJob as AnyJob, NewestJob as NewestJob
 
+    from .watch import (
+        Change as Change,
+        JobsMissingError as JobsMissingError,
+        WatchTimeoutError as WatchTimeoutError,
+        is_finished as is_finished,
+    )
+
 
 def __getattr__(name: str) -> object:
     # On first use: the models take a fifth as long to import as httpx does.
@@ -66,4 +73,8 @@ def __getattr__(name: str) -> object:
         from klaviyo_variant_jobs_api.fitting import Anomaly
 
         return Anomaly
+    if name in ("Change", "JobsMissingError", "WatchTimeoutError", "is_finished"):
+        from . import watch
+
+        return getattr(watch, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

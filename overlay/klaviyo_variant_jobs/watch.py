@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
+from klaviyo_variant_jobs_api.registry import JobT
+
 from .clock import Clock
 from .errors import (
     DeadlineError,
@@ -34,14 +36,12 @@ from .errors import (
 from .revisions import check_fields, find, job_id
 
 if TYPE_CHECKING:
-    from .client.aio import AsyncClient
-    from .client.blocking import Client
-    from .pagination import Page
+    from .client import AsyncClient, Client
+    from .decode.page import Page
 
 __all__ = ["Change", "JobsMissingError", "WatchTimeoutError", "is_finished"]
 
 T = TypeVar("T")
-JobT = TypeVar("JobT")
 
 ACTIVE = ("queued", "processing")
 ENDED = ("complete", "cancelled")
@@ -111,9 +111,9 @@ class Sleep:
     seconds: float
 
 
-Step = Ask | Sleep | Change[JobT]
+Step = Ask | Sleep | Change[Any]
 # An Ask is answered by a page or by the failure to get one, the others by None.
-Steps = Generator[Step[JobT], Any, T]
+Steps = Generator[Step, Any, T]
 
 
 @attrs.define
@@ -144,7 +144,7 @@ class Watch(Generic[JobT]):
     def __attrs_post_init__(self) -> None:
         self._pending = set(self.known)
 
-    def steps(self) -> Steps[JobT, None]:
+    def steps(self) -> Steps[None]:
         """Look and wait until every job has ended.
 
         Raises `WatchTimeoutError`, `JobsMissingError`, and what asking for a page raises.
@@ -178,7 +178,7 @@ class Watch(Generic[JobT]):
 
     # In the order of a job's life: one that moves on meanwhile is met in a later list.
 
-    def _look(self) -> Steps[JobT, None]:
+    def _look(self) -> Steps[None]:
         self._sought = self._awaited()
         if self.everything:
             yield from self._newcomers()
@@ -198,7 +198,7 @@ class Watch(Generic[JobT]):
             # The order of the lists is documented nowhere: the next look trusts it no more.
             self._created.pop(i, None)
 
-    def _newcomers(self) -> Steps[JobT, None]:
+    def _newcomers(self) -> Steps[None]:
         """Jobs since the last look: one may begin and end between two looks."""
         last = self._newest
         self._newest = yield from self._read(
@@ -213,7 +213,7 @@ class Watch(Generic[JobT]):
         *,
         back_to: dt.datetime = _EARLIEST,
         unasked: Callable[[JobT], bool] | None = None,
-    ) -> Steps[JobT, dt.datetime]:
+    ) -> Steps[dt.datetime]:
         """Read a list down to jobs created before `back_to`, and return when its newest was.
 
         `unasked` tells whether to watch a job that nobody named; without it the reading ends when
@@ -234,7 +234,7 @@ class Watch(Generic[JobT]):
                 raise PaginationError(f"the list of jobs in status {status} repeats a cursor")
             cursors.add(cursor)
 
-    def _page(self, status: str | None, cursor: str | None) -> Steps[JobT, Page[JobT]]:
+    def _page(self, status: str | None, cursor: str | None) -> Steps[Page[JobT]]:
         left_s = self._left_s()
         if left_s is not None and left_s < -_LAST_LOOK_S:
             raise self._out_of_time()
@@ -247,7 +247,7 @@ class Watch(Generic[JobT]):
             raise self._out_of_time() from answer
         raise answer
 
-    def _see(self, job: JobT, *, watch: bool) -> Steps[JobT, None]:
+    def _see(self, job: JobT, *, watch: bool) -> Steps[None]:
         i = job_id(job)
         if i is None or (i not in self._pending and (i in self.known or not watch)):
             return
@@ -289,9 +289,9 @@ def watching(
     *,
     clock: Clock,
     timeout: float | None,
-    interval: float,
-    max_interval: float,
-    fields: Iterable[str] | None,
+    interval: float = 5.0,
+    max_interval: float = 60.0,
+    fields: Iterable[str] | None = None,
 ) -> Watch[JobT]:
     """A watch with its arguments checked. Raises `ValueError` or `TypeError`."""
     if timeout is not None and not timeout >= 0:
@@ -364,7 +364,7 @@ async def watch_jobs_async(
                         answer = error
 
 
-def _next(steps: Steps[JobT, None], answer: Page[JobT] | Exception | None) -> Step[JobT] | None:
+def _next(steps: Steps[None], answer: Page[JobT] | Exception | None) -> Step | None:
     """The next step; None when there is none."""
     try:
         return steps.send(answer)
