@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from klaviyo_variant_jobs.sandbox import Response, Sandbox, VirtualClock, identity_of
+from klaviyo_variant_jobs.sandbox import Response, Sandbox, SandboxJob, VirtualClock, identity_of
 from klaviyo_variant_jobs_api import registry
 
 Ask = Callable[..., Response]
@@ -86,3 +86,46 @@ def test_request_ids_differ_and_repeat_with_the_seed(clock: VirtualClock, ask: A
 
     assert ids(1) == ids(1) != ids(2)
     assert len(set(ids(1))) == 3
+
+
+def test_an_account_sees_its_own_jobs_and_those_of_all(
+    clock: VirtualClock, ask: Ask, data: Callable[[Response], Any]
+) -> None:
+    sandbox = Sandbox(jobs=1, clock=clock)
+    sandbox.add_jobs(SandboxJob(id="FIRST"), credential="pk_first")
+    sandbox.add_jobs(SandboxJob(id="SECOND"), credential="pk_second")
+    sandbox.add_jobs(SandboxJob(id="ALL"))
+
+    def seen(key: str) -> list[str]:
+        answer = ask(sandbox, authorization=f"Klaviyo-API-Key {key}")
+        return [job["id"] for job in data(answer)["data"]][:-1]
+
+    assert seen("pk_first") == ["ALL", "FIRST"]
+    assert seen("pk_second") == ["ALL", "SECOND"]
+    assert seen("pk_third") == ["ALL"]
+    clock.sleep(3600)
+    sandbox.change_job("SECOND", failed=1)
+    assert seen("pk_first") == ["ALL", "FIRST"], "still so after the jobs have aged"
+    assert seen("pk_second") == ["ALL", "SECOND"]
+    assert len(sandbox.jobs) == 4
+
+
+def test_keys_and_tokens_of_one_account_see_the_same_jobs(
+    clock: VirtualClock, ask: Ask, data: Callable[[Response], Any]
+) -> None:
+    sandbox = Sandbox(
+        jobs=0, clock=clock, api_keys={"pk_a": "shop", "pk_b": "shop"}, access_tokens={"t": "shop"}
+    )
+    sandbox.add_jobs(SandboxJob(id="ONE"), credential="pk_a")
+    sandbox.add_jobs(SandboxJob(id="TWO"), credential="t")
+    for authorization in ("Klaviyo-API-Key pk_a", "Klaviyo-API-Key pk_b", "Bearer t"):
+        answer = ask(sandbox, authorization=authorization)
+        assert [job["id"] for job in data(answer)["data"]] == ["TWO", "ONE"]
+
+
+@pytest.mark.parametrize("credential", ["pk_other", "secret-token"])
+def test_jobs_for_nobody_are_refused_without_a_word_of_the_credential(credential: str) -> None:
+    sandbox = Sandbox(jobs=0, api_keys={"pk_a": "shop"}, access_tokens={})
+    with pytest.raises(ValueError, match="no such credential") as caught:
+        sandbox.add_jobs(SandboxJob(), credential=credential)
+    assert credential not in str(caught.value)

@@ -12,10 +12,14 @@ from klaviyo_variant_jobs.sandbox import refusals
 
 @attrs.frozen
 class Caller:
-    """A credential that was let in. `identity` tells credentials apart without the secret."""
+    """A credential that was let in. `identity` tells credentials apart without the secret.
+
+    `account` is whose jobs it sees, `quota` which requests are counted together.
+    """
 
     identity: str
     account: str
+    quota: str
 
 
 def identity_of(secret: str) -> str:
@@ -51,17 +55,34 @@ class Access:
             known = self._known[authorization] = self._admit(authorization)
         return known
 
+    def account_of(self, credential: str) -> str:
+        """The account of a key or token.
+
+        Raises:
+            ValueError: it is one that the sandbox does not let in. The message does not quote it.
+        """
+        try:
+            if credential.startswith("pk_") or credential in (self._api_keys or {}):
+                return self._account_of_key(credential)
+            return self._account_of_token(credential)
+        except refusals.Refusal:
+            raise ValueError(
+                "the sandbox lets no such credential in: see its api_keys and access_tokens"
+            ) from None
+
     def _admit(self, authorization: str) -> Caller:
         scheme, _, secret = authorization.partition(" ")
         if scheme == "Bearer":
             account = self._account_of_token(secret)
+            # An app has its own quota in every account it is installed in.
+            quota = f"{account}, through the app"
         elif scheme == "Klaviyo-API-Key":
-            account = self._account_of_key(secret)
+            quota = account = self._account_of_key(secret)
         else:
             raise refusals.not_authenticated()
         if secret in self._without_scope:
             raise refusals.permission_denied()
-        return Caller(identity_of(secret), account)
+        return Caller(identity_of(secret), account, quota)
 
     def _account_of_key(self, key: str) -> str:
         if self._api_keys is None and key.startswith("pk_"):
@@ -77,5 +98,4 @@ class Access:
         account = (self._access_tokens or {}).get(token)
         if account is None:
             raise refusals.authentication_failed()
-        # An app has its own quota in every account it is installed in.
-        return f"{account}, through the app"
+        return account

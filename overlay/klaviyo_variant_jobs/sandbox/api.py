@@ -107,14 +107,24 @@ class Sandbox:
 
     @property
     def jobs(self) -> list[SandboxJob]:
-        """The jobs, newest first."""
+        """The jobs of all accounts, newest first."""
         with self._lock:
             return list(self._jobs)
 
-    def add_jobs(self, *jobs: SandboxJob) -> list[SandboxJob]:
-        """Add jobs, the newest first, and return them with their ids and dates."""
+    def add_jobs(self, *jobs: SandboxJob, credential: str | None = None) -> list[SandboxJob]:
+        """Add jobs, the newest first, and return them with their ids and dates.
+
+        Args:
+            jobs: as they are to be; a `SandboxJob()` goes through its whole life.
+            credential: a key or token, to whose account the jobs belong; None gives them to every
+                account, like those that the sandbox began with.
+
+        Raises:
+            ValueError: the sandbox does not let the credential in.
+        """
+        account = None if credential is None else self._access.account_of(credential)
         with self._lock:
-            return self._jobs.add(jobs, self.clock.time())
+            return self._jobs.add(jobs, self.clock.time(), account)
 
     def change_job(self, job_id: str, **changes: Any) -> SandboxJob:
         """Give a job other values for some of `SandboxJob`'s arguments.
@@ -135,9 +145,18 @@ class Sandbox:
             self._jobs.remove(job_id)
 
     def fail_next(self, *faults: Fault | int) -> None:
-        """Let the next requests fail, one with each fault; a number is a fault of that status."""
+        """Let the next requests fail, one with each fault; a number is a fault of that status.
+
+        sandbox.fail_next(429, Fault(status=503, retry_after=3), Fault(delivery="drop"))
+        """
         with self._lock:
             self._faults.extend(Fault(status=f) if isinstance(f, int) else f for f in faults)
+
+    @property
+    def faults_left(self) -> list[Fault]:
+        """Faults that no request has met yet."""
+        with self._lock:
+            return list(self._faults)
 
     def count(self, *, credential: str | None = None, status: int | None = None) -> int:
         """How many requests were made, with this key or token, and answered with this status."""
@@ -199,7 +218,9 @@ class Sandbox:
             # Counted as of now: a client cannot know when between send and answer that is.
             headers += self._count(caller)
             headers += served.headers
-            body = self._listing.page(request, served.revision, now=self.clock.time())
+            body = self._listing.page(
+                request, served.revision, account=caller.account, now=self.clock.time()
+            )
         except Refusal as refusal:
             response = _refused(refusal, request_id, media_type, headers)
         else:
@@ -223,10 +244,10 @@ class Sandbox:
 
     def _count(self, caller: Caller) -> Sequence[tuple[str, str]]:
         now = self.clock.monotonic()
-        quota = self._quotas.get(caller.account)
+        quota = self._quotas.get(caller.quota)
         if quota is None:
             quota = Quota(self._windows, offset_seconds=self._offset)
-            self._quotas[caller.account] = quota
+            self._quotas[caller.quota] = quota
         wait = quota.admit(now)
         if wait:
             raise refusals.throttled(math.ceil(wait))

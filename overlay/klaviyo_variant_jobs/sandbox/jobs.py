@@ -61,6 +61,8 @@ class JobState:
     failed: int
     completed_at: datetime | None
     until: float
+    account: str | None = None
+    """Whose the job is; None for every account's."""
 
     @property
     def key(self) -> tuple[datetime, str]:
@@ -95,6 +97,21 @@ class Snapshot:
     version: int
     states: Sequence[JobState]
     until: float
+    _of_accounts: dict[str, Snapshot] = attrs.field(init=False, factory=dict, eq=False, repr=False)
+
+    @cached_property
+    def _accounts(self) -> frozenset[str]:
+        return frozenset(s.account for s in self.states if s.account is not None)
+
+    def of(self, account: str) -> Snapshot:
+        """What an account sees of it; accounts without jobs of their own share one snapshot."""
+        if not self._accounts:
+            return self
+        whose = account if account in self._accounts else ""
+        if whose not in self._of_accounts:
+            theirs = [state for state in self.states if state.account in (None, whose)]
+            self._of_accounts[whose] = Snapshot(self.version, theirs, self.until)
+        return self._of_accounts[whose]
 
     @cached_property
     def _by_status(self) -> Mapping[object, Sequence[JobState]]:
@@ -175,13 +192,19 @@ class JobList:
         if now >= self._snapshot.until:
             self._replace(
                 [
-                    state if now < state.until else state_at(state.job, state.created_at, now)
+                    state
+                    if now < state.until
+                    else attrs.evolve(
+                        state_at(state.job, state.created_at, now), account=state.account
+                    )
                     for state in self._snapshot.states
                 ]
             )
         return self._snapshot
 
-    def add(self, jobs: Iterable[SandboxJob], now: float) -> list[SandboxJob]:
+    def add(
+        self, jobs: Iterable[SandboxJob], now: float, account: str | None = None
+    ) -> list[SandboxJob]:
         """Add jobs, the newest first, and return them with the ids and dates they were given."""
         states = list(self._snapshot.states)
         added: list[SandboxJob] = []
@@ -194,7 +217,8 @@ class JobList:
                 microseconds=len(wanted) - 1 - index
             )
             complete = attrs.evolve(job, created_at=created_at, id=job.id or self._ulid(created_at))
-            insort(states, state_at(complete, created_at, now), key=lambda state: state.key)
+            state = attrs.evolve(state_at(complete, created_at, now), account=account)
+            insort(states, state, key=lambda state: state.key)
             added.append(complete)
         self._replace(states)
         return added
@@ -205,7 +229,8 @@ class JobList:
         changed = attrs.evolve(state.job, **changes)
         states = [other for other in self._snapshot.states if other is not state]
         created_at = changed.created_at or state.created_at
-        insort(states, state_at(changed, created_at, now), key=lambda other: other.key)
+        moved = attrs.evolve(state_at(changed, created_at, now), account=state.account)
+        insort(states, moved, key=lambda other: other.key)
         self._replace(states)
         return changed
 

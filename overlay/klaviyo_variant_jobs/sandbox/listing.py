@@ -20,11 +20,11 @@ class Listing:
     def __init__(self, jobs: JobList, *, jobs_per_page: int) -> None:
         self._jobs = jobs
         self._jobs_per_page = jobs_per_page
-        self._rendered: dict[tuple[str, str, str], bytes] = {}
+        self._rendered: dict[tuple[int, str, str, str], bytes] = {}
         self._rendered_version = 0
 
-    def page(self, request: Request, revision: Revision[Any], *, now: float) -> bytes:
-        """The body for this request at `now`, in epoch seconds.
+    def page(self, request: Request, revision: Revision[Any], *, account: str, now: float) -> bytes:
+        """The body for this request of an account at `now`, in epoch seconds.
 
         Raises:
             Refusal: the query means nothing to this revision.
@@ -33,7 +33,9 @@ class Listing:
         if snapshot.version != self._rendered_version or len(self._rendered) >= _PAGES_REMEMBERED:
             self._rendered.clear()
             self._rendered_version = snapshot.version
-        key = (revision.date, request.origin, request.query)
+        snapshot = snapshot.of(account)
+        # The number of a snapshot is its own as long as the pages of it are remembered.
+        key = (id(snapshot), revision.date, request.origin, request.query)
         body = self._rendered.get(key)
         if body is None:
             query = queries.parse(request.query, revision)
