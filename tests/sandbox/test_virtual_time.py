@@ -4,9 +4,12 @@ import asyncio
 import threading
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
-from klaviyo_variant_jobs.sandbox import VirtualClock
+from klaviyo_variant_jobs import AsyncClient, KlaviyoError
+from klaviyo_variant_jobs.sandbox import Sandbox, VirtualClock
+from klaviyo_variant_jobs.sandbox.virtual_time import LOOPS_IN_TESTS
 
 
 def test_sleep_moves_both_times_by_as_much() -> None:
@@ -171,3 +174,33 @@ def test_work_in_an_executor_is_waited_for_before_timers_fire(clock: VirtualCloc
 
     assert clock.run(main()) == "worked"
     assert clock.monotonic() == 0
+
+
+def test_a_loop_of_ones_own_can_live_in_virtual_time(clock: VirtualClock) -> None:
+    with asyncio.Runner(loop_factory=clock.new_event_loop) as runner:
+        runner.run(asyncio.sleep(3600))
+    assert clock.monotonic() == 3600
+
+
+def test_somebody_elses_loop_is_told_at_once_what_to_do(clock: VirtualClock) -> None:
+    sandbox = Sandbox(jobs=1, clock=clock)
+    http_client = httpx.AsyncClient(transport=sandbox.transport())
+    client = AsyncClient("pk_test", http_client=http_client, clock=clock)
+    with pytest.raises((RuntimeError, KlaviyoError), match=r"clock\.run") as caught:
+        asyncio.run(client.get_page())
+    assert "clock.new_event_loop" in str(caught.value)
+    assert LOOPS_IN_TESTS in str(caught.value)
+    assert sandbox.requests == []
+
+
+def test_a_loop_of_another_virtual_clock_is_somebody_elses_too(clock: VirtualClock) -> None:
+    http_client = httpx.AsyncClient(transport=Sandbox(jobs=1, clock=clock).transport())
+    client = AsyncClient("pk_test", http_client=http_client, clock=clock)
+    with pytest.raises((RuntimeError, KlaviyoError), match=r"clock\.run"):
+        VirtualClock().run(client.get_page())
+
+
+def test_in_the_machines_time_any_loop_will_do() -> None:
+    http_client = httpx.AsyncClient(transport=Sandbox(jobs=1).transport())
+    client = AsyncClient("pk_test_any_loop", http_client=http_client)
+    assert len(asyncio.run(client.get_page()).jobs) == 1

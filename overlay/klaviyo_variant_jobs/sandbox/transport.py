@@ -10,6 +10,7 @@ import httpx
 from klaviyo_variant_jobs.clock import Clock
 from klaviyo_variant_jobs.sandbox.faults import Delivery
 from klaviyo_variant_jobs.sandbox.messages import Request, Response
+from klaviyo_variant_jobs.sandbox.virtual_time import VirtualClock
 
 
 def transport_of(handle: Callable[[Request], Response], clock: Clock) -> httpx.MockTransport:
@@ -39,7 +40,18 @@ def transport_of(handle: Callable[[Request], Response], clock: Clock) -> httpx.M
         headers.append(("content-length", str(len(response.body))))
         return httpx.Response(response.status, headers=headers, stream=_Body(response, clock))
 
-    return httpx.MockTransport(answer)
+    return _Transport(answer, clock)
+
+
+class _Transport(httpx.MockTransport):
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response], clock: Clock) -> None:
+        super().__init__(answer)
+        self._clock = clock
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if isinstance(self._clock, VirtualClock):
+            self._clock.check_loop()
+        return await super().handle_async_request(request)
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):

@@ -7,6 +7,7 @@ import random
 import selectors
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -21,6 +22,12 @@ EXECUTOR_GRACE = 1.0  # work the loop itself gave to a thread (asyncio.to_thread
 STANDSTILL_GRACE = 5.0  # no timer left: only another thread can make the loop go on
 
 
+LOOPS_IN_TESTS = (
+    "from klaviyo_variant_jobs.sandbox.loops import anyio_backend, pytest_asyncio_loop_factories"
+)
+"""The line in a conftest.py that runs async tests in virtual time."""
+
+
 class VirtualClock(Clock):
     """Time that passes only by waiting, and then at once; chance from a seed.
 
@@ -31,6 +38,10 @@ class VirtualClock(Clock):
     Threads that sleep do not wait for one another: each moves the time that all of them share.
     Where it matters who waits how long beside whom, use tasks under `run`. Real sockets and
     virtual timers do not mix: serve and call over loopback with the machine's clock.
+
+    Whoever runs event loops himself takes them from `new_event_loop`; async tests get theirs by one
+    line, which stands in `klaviyo_variant_jobs.sandbox.pytest_plugin`. Under a loop of the
+    machine's time an `AsyncClient` would wait for ever; the sandbox's transport raises instead.
 
     Args:
         start: what `time()` says before anybody waited; `monotonic()` begins at 0.
@@ -83,18 +94,58 @@ class VirtualClock(Clock):
         Raises:
             RuntimeError: nothing is ready and no timer is left, so that it would wait for ever.
         """
-        with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self)) as runner:
+        with asyncio.Runner(loop_factory=self.new_event_loop) as runner:
             return runner.run(main)
 
+    def new_event_loop(self) -> VirtualLoop:
+        """An event loop whose timers live in this time.
 
-class _VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self._jumping = _JumpingSelector(clock)
+        asyncio.Runner(loop_factory=clock.new_event_loop)
+        starlette.testclient.TestClient(
+            app, backend_options={"loop_factory": clock.new_event_loop}
+        )
+        """
+        return VirtualLoop(lambda: self)
+
+    def check_loop(self) -> None:
+        """Raise `RuntimeError` under an event loop that keeps another time.
+
+        A wait in it would never end: it passes by one time and is measured by the other.
+        """
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop) or loop.clock is not self:
+            raise RuntimeError(
+                "this event loop does not live in the time of the VirtualClock, so waiting in it "
+                "would never end. Run the coroutine by clock.run(…); make loops by "
+                "clock.new_event_loop; for tests under pytest-asyncio (1.4 or newer) or anyio's "
+                f"plugin put into conftest.py: {LOOPS_IN_TESTS}"
+            )
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in the time of the clock that `clock_now` gives at the moment.
+
+    When that becomes another clock, as from one test to the next, time goes on where it was.
+    """
+
+    def __init__(self, clock_now: Callable[[], VirtualClock]) -> None:
+        self._clock_now = clock_now
+        self._clock = clock_now()
+        self._ahead = 0.0
+        self._jumping = _JumpingSelector(self)
         super().__init__(self._jumping)
 
+    @property
+    def clock(self) -> VirtualClock:
+        """The clock of this moment."""
+        clock = self._clock_now()
+        if clock is not self._clock:
+            self._ahead += self._clock.monotonic() - clock.monotonic()
+            self._clock = clock
+        return clock
+
     def time(self) -> float:
-        return self._clock.monotonic()
+        return self.clock.monotonic() + self._ahead
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
@@ -119,13 +170,16 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 class _JumpingSelector(selectors.DefaultSelector):
     """Answers like a selector whose timeout has just passed, and moves the clock by it."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
-        self._clock = clock
+        self._loop = weakref.ref(loop)  # The loop owns the selector.
         self.in_executor = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        until = self._clock.monotonic() + (timeout or 0.0)
+        loop = self._loop()
+        assert loop is not None
+        clock = loop.clock
+        until = clock.monotonic() + (timeout or 0.0)
         ready = super().select(self._grace(timeout))
         if ready or (timeout is not None and timeout <= 0):
             return ready
@@ -134,7 +188,7 @@ class _JumpingSelector(selectors.DefaultSelector):
                 "virtual time stands still: every task waits for something that no timer and no"
                 " thread will bring. Look for a future nobody resolves, or a real socket."
             )
-        self._clock.advance_to(until)
+        clock.advance_to(until)
         return []
 
     def _grace(self, timeout: float | None) -> float:
