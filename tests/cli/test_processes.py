@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from klaviyo_variant_jobs import REVISIONS
@@ -238,6 +239,20 @@ def test_the_sandbox_tells_its_url_first_and_ends_with_a_signal(number: signal.S
     assert len(out.splitlines()) == 7
     assert f"list --base-url {url}" in told
     assert "Traceback" not in told
+
+
+@posix_only
+def test_the_sandbox_can_be_told_what_goes_wrong_by_another_program() -> None:
+    server = start("sandbox", "--jobs", "0", "--control")
+    assert server.stdout is not None
+    assert server.stderr is not None
+    with server:
+        url = server.stdout.readline().strip()
+        assert httpx.post(f"{url}/sandbox/faults", json=[401]).json() == {"faults_left": 1}
+        _, told = start("list", "--base-url", url).communicate()
+        server.send_signal(signal.SIGINT)
+        assert f"{url}/sandbox/faults" in server.stderr.read()
+    assert "HTTP 401" in told
 
 
 def shown_on_terminal(columns: int, **environment: str) -> str:

@@ -98,18 +98,31 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
 
 
+_CONTROL = """\
+Tell it what goes wrong, add jobs, and look at what was asked:
+  curl {url}/sandbox/faults --json '[429, {{"status": 503, "retry_after": 3}}]'
+  curl {url}/sandbox/jobs --json '[{{"variants": 5, "failed": 1, "credential": "pk_mine"}}]'
+  curl {url}/sandbox/requests
+"""
+
+
 @commands.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
 @click.option("--jobs", type=click.IntRange(0, 100_000), default=300, show_default=True)
+@click.option(
+    "--control",
+    is_flag=True,
+    help="Let other programs script what goes wrong, and add jobs, by JSON sent to URL/sandbox/.",
+)
 @click.pass_obj
-def sandbox(surroundings: Surroundings, port: int, jobs: int) -> None:
+def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> None:
     """Serve a fake API on this machine until Ctrl-C; its URL goes to stdout."""
     from klaviyo_variant_jobs.sandbox import Sandbox
     from klaviyo_variant_jobs_api.registry import NEWEST
 
     with contextlib.ExitStack() as stack:
         try:
-            serving = Sandbox(jobs=jobs, clock=surroundings.clock).serve(port=port)
+            serving = Sandbox(jobs=jobs, clock=surroundings.clock).serve(port=port, control=control)
             url = stack.enter_context(serving).base_url
         except OSError as error:
             raise click.ClickException(f"cannot serve on port {port}: {error.strerror}") from None
@@ -117,7 +130,8 @@ def sandbox(surroundings: Surroundings, port: int, jobs: int) -> None:
             "Any key that begins with pk_ will do. Point a client at it with\n"
             f'  Client("{SANDBOX_KEY}", revision="{NEWEST.date}", base_url="{url}")\n'
             f"  KLAVIYO_API_KEY={SANDBOX_KEY} klaviyo-variant-jobs list --base-url {url}\n"
-            "Stop it with Ctrl-C.",
+            + _CONTROL.format(url=url) * control
+            + "Stop it with Ctrl-C.",
             err=True,
         )
         click.echo(url)

@@ -16,6 +16,7 @@ import attrs
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK, Clock
 from klaviyo_variant_jobs.sandbox import refusals
 from klaviyo_variant_jobs.sandbox.access import Access, Caller, identity_of
+from klaviyo_variant_jobs.sandbox.control import Control
 from klaviyo_variant_jobs.sandbox.faults import Fault
 from klaviyo_variant_jobs.sandbox.jobs import JobList, SandboxJob, sample_jobs
 from klaviyo_variant_jobs.sandbox.lifecycle import OPT_OUT_HEADER, Lifecycle, Served
@@ -39,6 +40,25 @@ class Sandbox:
     Call it through `transport()` in virtual time, through `serve()` over real HTTP, or hand
     `handle()` a `Request`. Everything in it follows from the arguments, the clock, and the requests
     so far. Safe to use from many threads.
+
+        clock = VirtualClock()
+        sandbox = Sandbox(jobs=0, clock=clock)
+        http_client = httpx.Client(transport=sandbox.transport())
+        client = Client("pk_test", http_client=http_client, clock=clock)
+
+        (job,) = sandbox.add_jobs(SandboxJob(variants=5, failed=2))
+        sandbox.fail_next(429, Fault(status=503, retry_after=3), Fault(delivery="drop"))
+        assert client.wait([job.id], timeout=600)[job.id].attributes.failed_count == 2
+        assert sandbox.count(status=429) == 1
+
+    A `SandboxJob` is queued, processed and complete as time passes, unless it is told otherwise; a
+    `Fault` is a refusal, another body, or a connection that breaks. `identity_of` names credentials
+    as the log in `requests` does. Fixtures of all this for pytest are in
+    `klaviyo_variant_jobs.sandbox.pytest_plugin`.
+
+    Attributes:
+        clock: by which it lives.
+        requests: a `Record` of each request so far, in their order.
 
     Args:
         jobs: how many sample jobs, or the jobs themselves, newest first.
@@ -174,9 +194,16 @@ class Sandbox:
         """For `httpx.Client(transport=…)` and `httpx.AsyncClient(transport=…)`."""
         return transport_of(self.handle, self.clock)
 
-    def serve(self, *, port: int = 0) -> Server:
-        """A context manager that serves HTTP on the loopback interface, at its `base_url`."""
-        return Server(self.handle, self.clock, port=port)
+    def serve(self, *, port: int = 0, control: bool = False) -> Server:
+        """A context manager that serves HTTP on the loopback interface, at its `base_url`.
+
+        Args:
+            port: 0 takes a free one.
+            control: whether other programs may script faults and jobs at `/sandbox/`, as
+                `klaviyo_variant_jobs.sandbox.control` tells.
+        """
+        told = Control(self) if control else None
+        return Server(self.handle, self.clock, port=port, control=told)
 
     def handle(self, request: Request) -> Response:
         """Answer one request, now."""

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from klaviyo_variant_jobs.clock import Clock
+from klaviyo_variant_jobs.sandbox import control
+from klaviyo_variant_jobs.sandbox.control import Control
 from klaviyo_variant_jobs.sandbox.faults import Delivery
 from klaviyo_variant_jobs.sandbox.messages import Request, Response
 
@@ -25,14 +27,21 @@ class Server:
         handle: answers requests; called from many threads.
         clock: paces bodies that drip.
         port: 0 takes a free one.
+        control: told what comes to `/sandbox/`; None for nobody.
     """
 
     def __init__(
-        self, handle: Callable[[Request], Response], clock: Clock, *, port: int = 0
+        self,
+        handle: Callable[[Request], Response],
+        clock: Clock,
+        *,
+        port: int = 0,
+        control: Control | None = None,
     ) -> None:
         self._handle = handle
         self._clock = clock
         self._port = port
+        self._control = control
         self._listener: _Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -48,7 +57,7 @@ class Server:
         return f"http://{LOOPBACK}:{self._listener.server_address[1]}"
 
     def __enter__(self) -> Server:
-        self._listener = _Listener(self._port, self._handle, self._clock)
+        self._listener = _Listener(self._port, self._handle, self._clock, self._control)
         self._thread = threading.Thread(
             target=self._listener.serve_forever,
             # The longest that leaving the block waits for the accepting thread.
@@ -83,9 +92,16 @@ class _Listener(socketserver.ThreadingTCPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, port: int, handle: Callable[[Request], Response], clock: Clock) -> None:
+    def __init__(
+        self,
+        port: int,
+        handle: Callable[[Request], Response],
+        clock: Clock,
+        control: Control | None,
+    ) -> None:
         self.handle_api = handle
         self.clock = clock
+        self.control = control
         self.closing = threading.Event()
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
@@ -125,6 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
+        if self.server.control and self.path.startswith(control.PREFIX):
+            self._deliver(self._told(self.server.control))
+            return
         if "content-length" in self.headers or "transfer-encoding" in self.headers:
             self.close_connection = True  # nobody reads that body, so nothing can follow it
         path, _, query = self.path.partition("?")
@@ -136,6 +155,17 @@ class _Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
         )
         self._deliver(self.server.handle_api(request))
+
+    def _told(self, control_: Control) -> Response:
+        length = self.headers.get("content-length", "0")
+        if self.command == "POST" and (
+            self.headers.get_content_type() != "application/json"  # As no form of a web page sends.
+            or not length.isdecimal()
+            or int(length) > control.LONGEST
+        ):
+            self.close_connection = True
+            return control.refused()
+        return control_.handle(self.command, self.path, self.rfile.read(int(length)))
 
     def _deliver(self, response: Response) -> None:
         if response.delivery is not Delivery.WHOLE:
