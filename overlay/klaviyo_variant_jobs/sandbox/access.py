@@ -20,6 +20,7 @@ class Caller:
     identity: str
     account: str
     quota: str
+    has_scope: bool = attrs.field(kw_only=True)
 
 
 def identity_of(secret: str) -> str:
@@ -70,6 +71,11 @@ class Access:
                 "the sandbox lets no such credential in: see its api_keys and access_tokens"
             ) from None
 
+    def check_scope(self, caller: Caller) -> None:
+        """Raise `Refusal` for a caller without the scope."""
+        if not caller.has_scope:
+            raise refusals.permission_denied()
+
     def _admit(self, authorization: str) -> Caller:
         scheme, _, secret = authorization.partition(" ")
         if scheme == "Bearer":
@@ -80,9 +86,9 @@ class Access:
             quota = account = self._account_of_key(secret)
         else:
             raise refusals.not_authenticated()
-        if secret in self._without_scope:
-            raise refusals.permission_denied()
-        return Caller(identity_of(secret), account, quota)
+        return Caller(
+            identity_of(secret), account, quota, has_scope=secret not in self._without_scope
+        )
 
     def _account_of_key(self, key: str) -> str:
         if self._api_keys is None and key.startswith("pk_"):

@@ -232,7 +232,8 @@ class Sandbox:
             return response
 
     # The order is that of the framework the API shows through its throttling message: version,
-    # credential, permission, throttle, and only then what the request asks for.
+    # credential, throttle, and only then what the request asks for. A recorded 403 tells of the
+    # quota, so it was counted; a 401 does not. Headers come in the order recorded.
 
     def _answer(self, request: Request, request_id: str) -> tuple[Caller | None, Response]:
         caller = None
@@ -245,13 +246,14 @@ class Sandbox:
             # Counted as of now: a client cannot know when between send and answer that is.
             headers += self._count(caller)
             headers += served.headers
+            self._access.check_scope(caller)
             body = self._listing.page(
                 request, served.revision, account=caller.account, now=self.clock.time()
             )
         except Refusal as refusal:
             response = _refused(refusal, request_id, media_type, headers)
         else:
-            headers += [("content-type", media_type), ("x-klaviyo-req-id", request_id)]
+            headers = [("content-type", media_type), *headers, ("x-klaviyo-req-id", request_id)]
             response = Response(status=200, headers=tuple(headers), body=body)
         return caller, response
 
@@ -303,11 +305,14 @@ def _refused(
     media_type: str,
     headers: Iterable[tuple[str, str]] = (),
 ) -> Response:
-    own = [("x-klaviyo-req-id", request_id), *refusal.headers]
-    if refusal.status != 429:  # recorded: a 429 comes without a Content-Type
-        own.append(("content-type", media_type))
+    # Recorded: a 429 comes without a Content-Type.
+    kind = () if refusal.status == 429 else (("content-type", media_type),)
     body = refusals.document(refusal, request_id=request_id)
-    return Response(status=refusal.status, headers=(*headers, *own), body=body)
+    return Response(
+        status=refusal.status,
+        headers=(*kind, *headers, *refusal.headers, ("x-klaviyo-req-id", request_id)),
+        body=body,
+    )
 
 
 def _faulty(fault: Fault, status: int, request_id: str) -> Response:

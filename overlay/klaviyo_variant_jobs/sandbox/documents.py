@@ -89,7 +89,8 @@ def _job(
     variants: dict[str, Any] = {
         "data": [{"type": "catalog-variant", "id": name} for name in state.variant_ids]
     }
-    if shape.has_relationship_links:
+    # Recorded: the answer to a sparse fieldset has none.
+    if shape.has_relationship_links and fields is None:
         variants["links"] = {"self": f"{url}relationships/variants/", "related": f"{url}variants/"}
     job["relationships"] = {"variants": variants}
     job["links"] = {"self": url}
@@ -106,9 +107,9 @@ def _attributes(shape: Shape, state: JobState, fields: Collection[str] | None) -
         if value is not msgspec.UNSET:
             attributes[name] = value
     replaced = state.job.attributes
-    return attributes | {
-        name: replaced[name] for name in replaced if fields is None or name in fields
-    }
+    attributes |= {name: replaced[name] for name in replaced if fields is None or name in fields}
+    # Recorded: those of a sparse fieldset come in alphabetical order.
+    return attributes if fields is None else dict(sorted(attributes.items()))
 
 
 def _timestamp(shape: Shape, moment: dt.datetime | None) -> str | None:

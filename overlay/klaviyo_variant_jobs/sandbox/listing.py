@@ -72,8 +72,8 @@ class Listing:
                 "self": url(collection_url, query.encoded),
                 "first": page_of(len(states)),
                 "last": page_of(on_last_page),
-                "prev": None,
                 "next": page_of(start) if start else None,
+                "prev": None,
             },
             collection_url=collection_url,
         )

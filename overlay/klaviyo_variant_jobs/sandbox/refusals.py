@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -22,6 +23,8 @@ class Refusal(Exception):
     parameter: str | None = None
     pointer: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    links: Mapping[str, str] | tuple[()] = ()
+    """Recorded: an array where there are none."""
     message_only: bool = False
 
 
@@ -30,20 +33,27 @@ def document(refusal: Refusal, *, request_id: str) -> bytes:
     if refusal.message_only:
         return msgspec.json.encode({"message": refusal.detail})
     source = {"pointer": refusal.pointer, "parameter": refusal.parameter}
-    error: dict[str, Any] = {
+    members: dict[str, Any] = {
         "id": request_id,
         "status": refusal.status,
         "code": refusal.code,
         "title": refusal.title,
         "detail": refusal.detail,
         "source": {name: value for name, value in source.items() if value is not None},
-        "links": {},
-        "meta": {},
+        "links": refusal.links,
+        "meta": (),
     }
+    order: Sequence[str] = _ORDERS.get(refusal.status, tuple(members))
     if refusal.status == 429 and int(request_id[0], 16) % 2:
-        # Recorded 429s order their members now this way, now that.
-        error = dict(reversed(error.items()))
-    return msgspec.json.encode({"errors": [error]})
+        order = order[::-1]  # Recorded 429s order their members now this way, now that.
+    return msgspec.json.encode({"errors": [{name: members[name] for name in order}]})
+
+
+# The members of an error in their order, as recorded in September 2026; others are as a 403's.
+_ORDERS = {
+    401: ("id", "code", "title", "detail", "source", "status"),
+    429: ("meta", "code", "detail", "links", "id", "source", "status", "title"),
+}
 
 
 def not_authenticated() -> Refusal:
@@ -62,8 +72,8 @@ def authentication_failed() -> Refusal:
     return Refusal(
         status=401,
         code="authentication_failed",
-        title="Authentication failed",
-        detail="The access token is invalid or has expired.",
+        title="Incorrect authentication credentials.",
+        detail="Incorrect authentication credentials.",
         pointer="/data/",
     )
 
@@ -75,7 +85,7 @@ def permission_denied() -> Refusal:
         code="permission_denied",
         title="Permission denied",
         detail="The credential lacks the scope catalogs:read.",
-        pointer="/data/",
+        pointer="/data",
     )
 
 
@@ -117,7 +127,12 @@ def throttled(wait_seconds: int) -> Refusal:
     return Refusal(
         status=429,
         code="throttled",
-        title="Throttled",
+        title="Request was throttled.",
+        pointer="/data",
+        links={
+            "type": "https://developers.klaviyo.com/en/docs/"
+            "rate_limits_and_error_handling#rate-limits"
+        },
         detail=f"Request was throttled. Expected available in {wait_seconds} {unit}.",
         headers=(("retry-after", str(wait_seconds)),),
     )
