@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import httpx
@@ -12,7 +11,8 @@ import httpx
 from klaviyo_variant_jobs import NEWEST, Client, Clock
 from klaviyo_variant_jobs.cli.progress import counted
 from klaviyo_variant_jobs.cli.rows import job_layout
-from klaviyo_variant_jobs.cli.table import Column, render
+from klaviyo_variant_jobs.cli.summary import SUMMARY_LAYOUT, summary_of
+from klaviyo_variant_jobs.cli.table import render
 from klaviyo_variant_jobs.clock import SYSTEM_CLOCK
 from klaviyo_variant_jobs.sandbox import Sandbox
 
@@ -110,27 +110,9 @@ def _newest(jobs: list[NewestJob]) -> str:
 
 
 def _by_status(jobs: list[NewestJob]) -> str:
-    headings = ("status", "jobs", "variants", "done", "failed")
-    columns = [
-        Column[list[str]](heading, itemgetter(n), right=n > 0) for n, heading in enumerate(headings)
-    ]
-    groups = {
-        status: [j for j in jobs if j.attributes.status == status] for status in NEWEST.statuses
-    }
-    rows = [
-        [status, *map(str, _counts(group))] for status, group in (*groups.items(), ("all", jobs))
-    ]
-    return render(columns, rows)[0]
-
-
-def _counts(jobs: list[NewestJob]) -> tuple[int, int, int, int]:
-    attributes = [job.attributes for job in jobs]
-    return (
-        len(jobs),
-        sum(a.total_count or 0 for a in attributes),
-        sum(a.completed_count or 0 for a in attributes),
-        sum(a.failed_count or 0 for a in attributes),
-    )
+    columns = SUMMARY_LAYOUT.columns
+    rows = summary_of(jobs, NEWEST.statuses)
+    return render(columns, [[column.cell(row) for column in columns] for row in rows])[0]
 
 
 def main() -> None:

@@ -103,6 +103,19 @@ def test_a_file_without_a_key_is_a_wrong_command_line_and_is_not_quoted(
     assert cli.sandbox.requests == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_told_by_its_encoding(
+    cli: CommandLine, tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "key"
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    file.write_bytes(mark + "pk_geheim\r\n".encode(encoding))
+    result = cli("list", "--api-key-file", str(file))
+    assert result.exit_code == 2
+    assert "UTF-16" in result.stderr
+    assert "geheim" not in result.output
+
+
 def test_a_directory_has_no_key(cli: CommandLine, tmp_path: Path) -> None:
     result = cli("list", "--api-key-file", str(tmp_path))
     assert result.exit_code == 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cli.conftest import fail_on_page, to_go_on
 from klaviyo_variant_jobs import REVISIONS
 from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob
 
@@ -78,3 +79,17 @@ def test_a_piped_table_of_errors_keeps_each_on_its_line(cli: CommandLine) -> Non
 def test_markup_in_a_detail_is_shown_as_it_is(cli: CommandLine) -> None:
     with_errors(cli, {"detail": "[red]not a colour[/red] :smile:"})
     assert "[red]not a colour[/red] :smile:" in cli("errors").stdout
+
+
+def test_a_limit_is_of_errors_and_going_on_counts_them(cli: CommandLine) -> None:
+    errors = [{"detail": str(n)} for n in range(3)]
+    cli.sandbox = Sandbox(
+        jobs=[SandboxJob(status="complete", errors=errors) for _ in range(150)], clock=cli.clock
+    )
+    result = cli("errors", "--limit", "5", "--output", "ndjson")
+    assert [json.loads(line)["detail"] for line in result.stdout.splitlines()] == list("01201")
+    fail_on_page(cli, 2)
+    broken = cli("errors", "--limit", "310", "--output", "ndjson")
+    rest = cli(*to_go_on(broken))
+    assert len(broken.stdout.splitlines()) == 300
+    assert len(rest.stdout.splitlines()) == 10

@@ -10,11 +10,12 @@ import shlex
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 
 from cli.conftest import fail_on_page, ids, to_go_on
-from klaviyo_variant_jobs import NEWEST, REVISIONS
+from klaviyo_variant_jobs import NEWEST, REVISIONS, Checkpoint
 from klaviyo_variant_jobs.revisions import stable_until
 from klaviyo_variant_jobs.sandbox import (
     Fault,
@@ -185,13 +186,78 @@ def test_the_sandbox_needs_no_key_and_no_network(cli: CommandLine) -> None:
     assert cli.sandbox.requests == []
 
 
-def test_an_error_of_the_api_exits_1_and_tells_how_to_go_on(cli: CommandLine) -> None:
+@pytest.mark.parametrize("output", ["table", "ndjson"])
+def test_an_error_before_the_first_page_leaves_nothing_to_go_on_from(
+    cli: CommandLine, output: str
+) -> None:
     cli.sandbox.fail_next(Fault(status=401))
-    result = cli("list", "--output", "ndjson")
+    result = cli("list", "--output", output)
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.startswith("error: HTTP 401")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_error_of_the_api_exits_1_and_tells_how_to_go_on(cli: CommandLine) -> None:
+    fail_on_page(cli, 2)
+    result = cli("list", "--output", "ndjson")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: HTTP 403")
     assert "checkpoint kvj1." in result.stderr
+
+
+def test_a_cursor_that_is_no_longer_taken_leads_to_the_start(cli: CommandLine) -> None:
+    cursor = "W10="  # Of no form that the sandbox gives.
+    place = Checkpoint(
+        revision="2026-07-15", status=("queued", "complete"), fields=("status",), cursor=cursor
+    )
+    refused = cli("list", "--output", "ndjson", "--resume", str(place))
+    assert refused.exit_code == 1
+    assert "checkpoint" not in refused.stderr.replace("the checkpoint", "")
+    match = re.search(r"from the start with: klaviyo-variant-jobs (.+)", refused.stderr)
+    assert match is not None
+    assert "--resume" not in match[1]
+    again = cli(*shlex.split(match[1]))
+    assert ids(again) == ids(
+        cli("list", "--output", "ndjson", "--status", "queued,complete", "--fields", "status")
+    )
+
+
+def test_a_summary_counts_jobs_and_variants_per_status(cli: CommandLine) -> None:
+    result = cli("list", "--summary", "--output", "ndjson")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["status"] for row in rows] == [*NEWEST.statuses, "all"]
+    assert sum(row["jobs"] for row in rows[:-1]) == rows[-1]["jobs"] == 250
+    assert rows[-1]["variants"] == 750
+    assert "status,total_count,completed_count,failed_count" in unquote(
+        cli.sandbox.requests[0].query
+    )
+    assert cli("list", "--summary").stdout.splitlines()[-1].split()[:2] == ["all", "250"]
+
+
+def test_a_summary_of_one_status_and_of_an_unknown_one(cli: CommandLine) -> None:
+    cli.sandbox = Sandbox(jobs=[SandboxJob(status="paused")], clock=cli.clock)
+    rows = cli("list", "--summary", "--output", "csv").stdout.splitlines()
+    assert rows[-2:] == ["paused,1,3,3,0", "all,1,3,3,0"]
+    one = cli("list", "--summary", "--status", "queued", "--output", "csv").stdout.splitlines()
+    assert one[1:] == ["queued,0,0,0,0", "all,0,0,0,0"]
+
+
+@pytest.mark.parametrize(
+    "option", [("--fields", "status"), ("--limit", "5"), ("--resume", "CHECKPOINT")]
+)
+def test_what_a_summary_cannot_be_of_is_refused(cli: CommandLine, option: tuple[str, str]) -> None:
+    place = str(Checkpoint(revision="2026-07-15"))
+    result = cli("list", "--summary", option[0], option[1].replace("CHECKPOINT", place))
+    assert result.exit_code == 2
+    assert option[0] in result.stderr
+
+
+def test_a_summary_that_fails_has_no_checkpoint(cli: CommandLine) -> None:
+    fail_on_page(cli, 2)
+    result = cli("list", "--summary")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("output", ["table", "csv", "json", "ndjson"])
@@ -226,7 +292,7 @@ def test_ctrl_c_exits_130_and_tells_how_to_go_on(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
-@pytest.mark.parametrize("page", [1, 2, None])
+@pytest.mark.parametrize("page", [2, None])
 def test_what_was_received_but_could_not_be_shown_is_listed_again(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, output: str, page: int | None
 ) -> None:
@@ -243,7 +309,7 @@ def test_what_was_received_but_could_not_be_shown_is_listed_again(
     assert ids(cli(*to_go_on(stopped), "--output", "ndjson")) == whole
 
 
-def interrupted(writer: object) -> None:
+def interrupted(writer: object, *, failed: bool = False) -> None:
     raise KeyboardInterrupt
 
 
@@ -297,7 +363,7 @@ def test_going_on_keeps_what_is_left_of_the_limit(cli: CommandLine) -> None:
 def test_going_on_names_no_key(cli: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "the key"
     file.write_text("pk_secret")
-    cli.sandbox.fail_next(403)
+    fail_on_page(cli, 2)
     result = cli("list", "--api-key-file", str(file), "--since", "2020-01-01 12:00")
     arguments = to_go_on(result)
     assert arguments[arguments.index("--api-key-file") + 1] == str(file)

@@ -126,9 +126,24 @@ def test_a_terminal_without_cursor_movement_gets_no_line(
 
 def test_without_a_terminal_only_notes_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
-    progress.waiting(5.0)
     progress.note("something to know\x07")
     assert capsys.readouterr().err == "something to know\\x07\n"
+
+
+def test_without_a_terminal_an_outage_is_told_at_once_and_now_and_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = Progress()
+    clock = WatchedClock(VirtualClock(), progress)
+    progress.requested(REQUEST)
+    clock.sleep(40.0)
+    progress.responded(httpx.Response(503))
+    clock.sleep(25.0)
+    told = ["no answer, trying again in 40 s", "no answer, trying again in 10 s"]
+    assert capsys.readouterr().err.splitlines() == [*told, "HTTP 503, trying again in 5 s"]
+    progress.responded(httpx.Response(200))
+    clock.sleep(100.0)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_watched_clock_keeps_the_time_of_the_clock_it_watches() -> None:

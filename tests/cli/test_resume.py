@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from cli.conftest import fail_on_page, ids, to_go_on
 from klaviyo_variant_jobs import REVISIONS
-from klaviyo_variant_jobs.sandbox import Fault, Sandbox, SandboxJob
+from klaviyo_variant_jobs.sandbox import Request, Sandbox, SandboxJob
 
 if TYPE_CHECKING:
     from cli.conftest import CommandLine
@@ -17,10 +17,16 @@ ERRORS = [{"detail": "no price"}, {"detail": "no title"}]
 
 
 def checkpoint(cli: CommandLine, command: str, *arguments: str) -> str:
-    """That of a run that failed before its first job."""
-    cli.sandbox.fail_next(Fault(status=401))
+    """That of a run that was interrupted before its first job."""
+    handle = cli.sandbox.handle
+
+    def interrupt(request: Request) -> NoReturn:
+        cli.sandbox.handle = handle  # type: ignore[method-assign]
+        raise KeyboardInterrupt
+
+    cli.sandbox.handle = interrupt  # type: ignore[method-assign]
     result = cli(command, *arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     told = to_go_on(result)
     return told[told.index("--resume") + 1]
 

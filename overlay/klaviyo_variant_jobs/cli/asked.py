@@ -30,6 +30,7 @@ class Asked:
     limit: int | None
     resume: Checkpoint | None
     output: str
+    summary: bool = False
 
     @property
     def revision_pinned(self) -> str:
@@ -93,17 +94,29 @@ class Asked:
         created = getattr(getattr(job, "attributes", None), "created_at", None)
         return self.since is None or not isinstance(created, datetime) or created >= self.since
 
-    def to_go_on(self, checkpoint: Checkpoint, jobs: int) -> str:
-        """The command that goes on from `checkpoint` after `jobs` jobs were written."""
+    def to_go_on(self, checkpoint: Checkpoint, rows: int) -> str:
+        """The command that goes on from `checkpoint` after `rows` rows were written."""
+        left = self.limit and str(self.limit - rows)
+        return self._command_line(("--limit", left), ("--resume", str(checkpoint)))
+
+    def from_the_start(self) -> str:
+        """The command that lists the same without a checkpoint."""
+        return self._command_line(
+            ("--revision", self.revision_pinned if self.resume else self.revision),
+            ("--status", ",".join(self.status_listed)),
+            ("--fields", ",".join(self.resume.fields if self.resume else self.fields)),
+            ("--limit", self.limit and str(self.limit)),
+        )
+
+    def _command_line(self, *options: tuple[str, str | int | None]) -> str:
         words = ["klaviyo-variant-jobs", self.command]
         for flag, value, default in (
             ("--api-key-file", self.api_key_file, None),
             ("--base-url", self.base_url, DEFAULT_BASE_URL),
             ("--since", self.since and self.since.isoformat(), None),
-            ("--limit", self.limit and str(self.limit - jobs), None),
             ("--output", self.output, "table"),
-            ("--resume", str(checkpoint), None),
+            *((flag, value, None) for flag, value in options),
         ):
             if value and value != default:
-                words += [flag, value]
-        return shlex.join(words + ["--sandbox"] * self.sandbox)
+                words += [flag, str(value)]
+        return shlex.join(words + ["--summary"] * self.summary + ["--sandbox"] * self.sandbox)

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import click
 
 from klaviyo_variant_jobs.version import __version__
+from klaviyo_variant_jobs_api.registry import NEWEST
 
-from . import options, signals
+from . import options, signals, summary
 from .asked import Asked
 from .connection import SANDBOX_KEY
 from .lifecycle import REVISION_LAYOUT, revision_rows
@@ -66,10 +68,11 @@ def commands() -> None:
 @options.status
 @options.fields
 @options.revision
-@options.limit
+@options.limit("jobs")
 @options.since
 @options.resume
 @options.output
+@click.option("--summary", is_flag=True, help="Only count jobs and variants, per status.")
 @options.api_key_file
 @options.base_url
 @options.sandbox
@@ -79,12 +82,30 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 
     A table sums each job up; csv has the attributes asked for, json and ndjson the whole job.
     """
-    run(Asked(command="list", **asked), surroundings, job_layout, lambda job: [job])
+    request = Asked(command="list", **asked)
+    if not request.summary:
+        run(request, surroundings, job_layout, lambda job: [job])
+        return
+    for flag, given in (("--fields", request.fields), ("--limit", request.limit)):
+        if given:
+            raise click.UsageError(f"--summary counts all jobs by itself; leave out {flag}")
+    if request.resume:
+        raise click.UsageError("--summary counts from the start; leave out --resume")
+    request = attrs.evolve(request, needs=summary.FIELDS)
+    counted = summary.Summary(request.status or NEWEST.statuses)
+    run(
+        request,
+        surroundings,
+        lambda revision, fields: summary.SUMMARY_LAYOUT,
+        counted.add,
+        counted.rows,
+    )
 
 
 @commands.command()
 @options.status
 @options.revision
+@options.limit("errors")
 @options.since
 @options.resume
 @options.output
@@ -94,7 +115,7 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 @click.pass_obj
 def errors(surroundings: Surroundings, /, **asked: Any) -> None:
     """List the errors of jobs, one row each: job, external id, pointer, detail."""
-    request = Asked(command="errors", fields=(), needs=("errors",), limit=None, **asked)
+    request = Asked(command="errors", fields=(), needs=("errors",), **asked)
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,7 +10,7 @@ import attrs
 
 from klaviyo_variant_jobs import revisions
 from klaviyo_variant_jobs.checkpoint import Checkpoint
-from klaviyo_variant_jobs.errors import KlaviyoError
+from klaviyo_variant_jobs.errors import CursorError, KlaviyoError
 from klaviyo_variant_jobs_api.registry import Revision
 
 from . import signals
@@ -32,8 +33,9 @@ def run(
     surroundings: Surroundings,
     layout: Callable[[Revision[Any], tuple[str, ...]], Layout[RowT]],
     rows_of: Callable[[AnyJob], Iterable[RowT]],
+    last_rows: Callable[[], Iterable[RowT]] = tuple,
 ) -> None:
-    """List jobs and write the rows of each.
+    """List jobs, and write the rows of each and those that come after all.
 
     Raises `click.UsageError` for what cannot be asked, `Stopped` when it cannot go on.
     """
@@ -51,12 +53,17 @@ def run(
         start = jobs.checkpoint
         written = _Written(place=start)
         broken = _failure_of(lambda: _write(jobs, rows_of, writer, written, asked, progress))
-        unclosed = _failure_of(writer.close)
+        if not broken:
+            broken = _failure_of(lambda: _write_all(last_rows(), writer))
+        unclosed = _failure_of(lambda: writer.close(failed=broken is not None))
         if failure := broken or unclosed:
             if isinstance(failure, BrokenPipeError):
                 raise failure
             signals.ignore()
-            raise _stopped(failure, asked, written if writer.shown else _Written(place=start))
+            told = written if writer.shown else _Written(place=start)
+            # Before the first page there is no other place to go on from than the start.
+            listed = progress.pages > 0 or not isinstance(failure, KlaviyoError)
+            raise _stopped(failure, asked, told, listed=listed)
         if not written.jobs:
             progress.note("no jobs")
 
@@ -67,6 +74,8 @@ class _Written:
 
     place: Checkpoint
     jobs: int = 0
+    rows: int = 0
+    """Of the jobs up to `place`."""
 
 
 def _write(
@@ -81,13 +90,20 @@ def _write(
         for job in jobs:
             if asked.wants(job):
                 progress.clear()
-                for row in rows_of(job):
-                    writer.write(row)
+                left = None if asked.limit is None else asked.limit - written.rows
+                rows = list(itertools.islice(rows_of(job), left))
+                _write_all(rows, writer)
                 written.jobs = progress.jobs = written.jobs + 1
+                written.rows += len(rows)
             # After the rows: a stop between the two repeats a job rather than lose it.
             written.place = jobs.checkpoint
-            if written.jobs == asked.limit:
+            if written.rows == asked.limit:
                 break
+
+
+def _write_all(rows: Iterable[RowT], writer: Writer[RowT]) -> None:
+    for row in rows:
+        writer.write(row)
 
 
 def _failure_of(step: Callable[[], None]) -> Exception | KeyboardInterrupt | None:
@@ -108,12 +124,22 @@ def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
     return error
 
 
-def _stopped(failure: Exception | KeyboardInterrupt, asked: Asked, written: _Written) -> Stopped:
-    go_on = asked.to_go_on(written.place, written.jobs)
-    where = (
-        f"checkpoint {written.place}",
-        f"{counted(written.jobs, 'job')} written; go on with: {go_on}",
-    )
+def _stopped(
+    failure: Exception | KeyboardInterrupt, asked: Asked, written: _Written, *, listed: bool
+) -> Stopped:
+    where: tuple[str, ...] = ()
+    if isinstance(failure, CursorError):
+        # The checkpoint's too: it would be refused for ever.
+        where = (
+            f"{counted(written.jobs, 'job')} written; the API no longer takes the cursor, so list "
+            f"from the start with: {asked.from_the_start()}",
+        )
+    elif listed and not asked.summary:
+        go_on = asked.to_go_on(written.place, written.rows)
+        where = (
+            f"checkpoint {written.place}",
+            f"{counted(written.jobs, 'job')} written; go on with: {go_on}",
+        )
     match failure:
         case KeyboardInterrupt():
             return Stopped("interrupted", *where, code=signals.exit_code(failure))

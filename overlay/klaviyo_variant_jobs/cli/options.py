@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import attrs
 import click
@@ -16,6 +19,8 @@ from klaviyo_variant_jobs_api.transport import DEFAULT_BASE_URL
 
 from .moment import FORMS, read_moment
 from .output import OUTPUTS
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 @attrs.frozen
@@ -66,11 +71,18 @@ def read_api_key(file: str | None) -> str | None:
         return None
     source = "standard input" if file == "-" else f"the file {file!r}"
     try:
-        # A byte-order mark is dropped; bytes that are no text belong in no key either.
-        with click.open_file(file, encoding="utf-8-sig", errors="replace") as stream:
-            text = stream.read(_LONGEST_KEY + 1)
+        with click.open_file(file, "rb") as stream:
+            data = stream.read(4 * _LONGEST_KEY + 1)
     except OSError as error:
         raise click.UsageError(f"cannot read the key from {source}: {error.strerror}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2] == b"p\0":
+        # As `>` and Out-File of PowerShell 5 write it.
+        raise click.UsageError(
+            f"{source} is UTF-16, not UTF-8; write it again with another encoding, in PowerShell "
+            "with: Set-Content -Encoding ascii"
+        )
+    # A byte-order mark is dropped; bytes that are no text belong in no key either.
+    text = data.decode("utf-8-sig", errors="replace")
     if len(text) > _LONGEST_KEY:
         raise click.UsageError(f"{source} has more than {_LONGEST_KEY} characters, which is no key")
     try:
@@ -119,7 +131,15 @@ since = click.option(
     f"hours (2h) or days (3d) ago. UTC unless it names an offset. For example {FORMS}. All pages "
     "are read, because the API promises no order.",
 )
-limit = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
+
+
+def limit(things: str) -> Callable[[FunctionT], FunctionT]:
+    """The option that stops after so many of these."""
+    return click.option(
+        "--limit", type=click.IntRange(min=1), metavar="N", help=f"Stop after N {things}."
+    )
+
+
 resume = click.option(
     "--resume",
     callback=_checkpoint,

@@ -33,7 +33,7 @@ class Layout(Generic[T]):
 
 
 class Writer(Protocol[T_contra]):
-    """Takes items one by one; `close` writes what must come last, also after a failure."""
+    """Takes items one by one; `close` writes what must come last, also when it has `failed`."""
 
     @property
     def shown(self) -> bool:
@@ -41,7 +41,7 @@ class Writer(Protocol[T_contra]):
 
     def write(self, item: T_contra) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, *, failed: bool = False) -> None: ...
 
 
 def open_writer(output: str, layout: Layout[T], note: Callable[[str], None]) -> Writer[T]:
@@ -63,7 +63,7 @@ class _NdjsonWriter(Generic[T]):
         sys.stdout.write(json_line(self._document(item)) + "\n")
         sys.stdout.flush()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         pass
 
 
@@ -82,7 +82,7 @@ class _JsonWriter(Generic[T]):
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         sys.stdout.write("[]\n" if self._before == "[\n" else "\n]\n")
         sys.stdout.flush()
         self.shown = True
@@ -104,7 +104,7 @@ class _CsvWriter(Generic[T]):
         self._rows.writerow(map(visible, values) if self._on_terminal else values)
         sys.stdout.flush()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         self._begin()
         sys.stdout.flush()
 
@@ -126,7 +126,9 @@ class _TableWriter(Generic[T]):
     def write(self, item: T) -> None:
         self._rows.append([column.cell(item) for column in self._columns])
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
+        if failed and not self._rows:
+            return  # The head of a table without rows would say that there are no jobs.
         text, left_out = render(self._columns, self._rows)
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections.abc import Iterator
 
@@ -15,13 +16,18 @@ from klaviyo_variant_jobs.clock import Clock
 from .text import visible
 
 _TICK_S = 1.0
+_SAID_EVERY_S = 30.0
+"""How often a wait that goes on is told where there is no line to tell it on."""
 
 
 class Progress:
     """Pages, jobs and waits on one line of a terminal; notes on lines of their own anywhere.
 
-    Without a terminal only the notes are written.
+    Without a terminal only notes are written, also of what the client tries again.
     """
+
+    pacing = "pacing,"
+    """What a wait after a good answer is called."""
 
     def __init__(self) -> None:
         self.pages = 0
@@ -31,6 +37,7 @@ class Progress:
         stream = self._console.file
         self._live = stream.isatty() and not self._console.is_dumb_terminal
         self._drawn = False
+        self._silent_s = _SAID_EVERY_S
 
     def requested(self, request: httpx.Request) -> None:
         """A request goes out; hook of the HTTP client."""
@@ -39,27 +46,39 @@ class Progress:
     def responded(self, response: httpx.Response) -> None:
         """An answer has come; hook of the HTTP client."""
         self._answer = response.status_code
-        self.pages += response.status_code == 200
+        if response.status_code == 200:
+            self.pages += 1
+            self._silent_s = _SAID_EVERY_S
         self._draw("")
 
     def waiting(self, seconds_left: float) -> None:
         """The client waits before its next request."""
         if self._answer == 429:
-            why = "rate limited"
+            why = "rate limited,"
         elif self._answer == 200:
-            why = "pacing"
+            why = self.pacing
         elif self._answer is None:
             why = "no answer, trying again in"
         else:
             why = f"HTTP {self._answer}, trying again in"
-        comma = "" if why.endswith(" in") else ","
-        self._draw(f", {why}{comma} {seconds_left:.0f} s")
+        wait = f"{why} {math.ceil(seconds_left)} s"
+        self._draw(f", {wait}")
+        self._say(wait)
 
     def note(self, text: str) -> None:
         """Write a line that stays."""
         self.clear()
         self._console.file.write(visible(text) + "\n")
         self._console.file.flush()
+
+    def _say(self, wait: str) -> None:
+        """Tell a wait where there is no line, at once and every half a minute; pacing is none."""
+        if self._live or self._answer == 200:
+            return
+        if self._silent_s >= _SAID_EVERY_S:
+            self.note(wait)
+            self._silent_s = 0.0
+        self._silent_s += _TICK_S
 
     def clear(self) -> None:
         """Take the line away, before anything else is written to the terminal."""

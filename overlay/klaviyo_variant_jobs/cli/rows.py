@@ -18,22 +18,23 @@ from .text import NOTHING, cell, plain
 _STATUS_STYLES = {"complete": "green", "processing": "cyan", "cancelled": "dim"}
 
 
-def _attribute(job: object, name: str) -> Any:
+def attribute(job: object, name: str) -> Any:
+    """An attribute of a job; None when there is none."""
     # An API that sends something else where a job or its attributes belong gets a row all the same.
     return getattr(getattr(job, "attributes", None), name, None)
 
 
 def _value(job: object, name: str) -> Any:
-    return job_id(job) if name in ("id", "job_id") else _attribute(job, name)
+    return job_id(job) if name in ("id", "job_id") else attribute(job, name)
 
 
 def _done(job: object) -> str:
-    done, total = _attribute(job, "completed_count"), _attribute(job, "total_count")
+    done, total = attribute(job, "completed_count"), attribute(job, "total_count")
     return NOTHING if done is None and total is None else f"{cell(done)}/{cell(total)}"
 
 
 def _error_count(job: object) -> str:
-    errors = _attribute(job, "errors")
+    errors = attribute(job, "errors")
     return str(len(errors)) if isinstance(errors, list) else cell(errors)
 
 
@@ -100,7 +101,7 @@ ErrorRow = Mapping[str, Any]
 
 def error_rows(job: object) -> Iterator[ErrorRow]:
     """The errors of a job, one row each; real ones may have little more than a detail."""
-    errors = _attribute(job, "errors")
+    errors = attribute(job, "errors")
     for error in errors if isinstance(errors, list) else []:
         meta = getattr(error, "meta", None)
         yield {
