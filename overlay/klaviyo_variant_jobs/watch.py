@@ -270,7 +270,7 @@ class Watch(Generic[JobT]):
     def _out_of_time(self) -> WatchTimeoutError:
         return WatchTimeoutError(
             f"{_count(self._pending, self.known)} not ended after {self.timeout_s:g} s: "
-            f"{_named(self._pending)}; the error's .jobs has them all as last seen",
+            f"{_named(self._pending)}",
             jobs=dict(self.known),
         )
 

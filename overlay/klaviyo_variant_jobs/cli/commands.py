@@ -60,7 +60,7 @@ def commands() -> None:
     """List Klaviyo's catalog variant bulk create jobs.
 
     Data goes to stdout, everything else to stderr. Exit codes: 0, 1 for an error, 2 for a wrong
-    command line, 130 after Ctrl-C, 143 after SIGTERM.
+    command line, 130 after Ctrl-C, 143 after SIGTERM; those of watch besides.
     """
 
 
@@ -117,6 +117,39 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
     """List the errors of jobs, one row each: job, external id, pointer, detail."""
     request = Asked(command="errors", fields=(), needs=("errors",), **asked)
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
+
+
+@commands.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@options.timeout
+@options.revision
+@options.api_key_file
+@options.base_url
+@options.sandbox
+@click.pass_obj
+def watch(
+    surroundings: Surroundings, /, ids: tuple[str, ...], timeout: float | None, **asked: Any
+) -> None:
+    """Watch jobs until they have ended; without IDs all that are or become active.
+
+    A table on a terminal, a line for each change elsewhere, and at the end what came of it. Exit
+    codes: 0 all complete without failures, 3 with failures or cancelled jobs, 4 time ran out.
+    """
+    from . import watching
+
+    request = Asked(
+        command="watch",
+        status=(),
+        fields=(),
+        since=None,
+        limit=None,
+        resume=None,
+        output="table",
+        **asked,
+    )
+    code = watching.run(request, ids, timeout, surroundings)
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 _CONTROL = """\

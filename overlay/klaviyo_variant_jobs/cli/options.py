@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -42,6 +43,19 @@ def _moment(ctx: click.Context, param: click.Parameter, text: str | None) -> dat
     if moment > now:
         raise click.BadParameter(f"{text!r} is {moment:%Y-%m-%d %H:%M} UTC, which is yet to come")
     return moment
+
+
+_LASTING = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>[smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    lasting = _LASTING.fullmatch(text.strip().lower())
+    if lasting is None:
+        raise click.BadParameter(f"{text!r} is no duration; write it like 90s, 10m, 1.5h or 1d")
+    return float(lasting["number"]) * _SECONDS[lasting["unit"]]
 
 
 def _checkpoint(ctx: click.Context, param: click.Parameter, text: str | None) -> Checkpoint | None:
@@ -130,6 +144,14 @@ since = click.option(
     help="Only jobs created since then: a whole date, a date and time, or how many minutes (10m), "
     f"hours (2h) or days (3d) ago. UTC unless it names an offset. For example {FORMS}. All pages "
     "are read, because the API promises no order.",
+)
+
+
+timeout = click.option(
+    "--timeout",
+    callback=_duration,
+    metavar="TIME",
+    help="Give up after so long: 90s, 10m, 2h, 1d. [default: never]",
 )
 
 

@@ -15,7 +15,7 @@ from .output import Layout
 from .table import Column
 from .text import NOTHING, cell, plain
 
-_STATUS_STYLES = {"complete": "green", "processing": "cyan", "cancelled": "dim"}
+STATUS_STYLES = {"complete": "green", "processing": "cyan", "cancelled": "dim"}
 
 
 def attribute(job: object, name: str) -> Any:
@@ -57,7 +57,7 @@ _JOB_COLUMNS = (
     _JobColumn(frozenset({"id", "job_id"}), _plain_column("id", "id")),
     _JobColumn(
         frozenset({"status"}),
-        _plain_column("status", "status", style=lambda text: _STATUS_STYLES.get(text, "")),
+        _plain_column("status", "status", style=lambda text: STATUS_STYLES.get(text, "")),
     ),
     _JobColumn(frozenset({"completed_count", "total_count"}), Column("done", _done, right=True)),
     _JobColumn(

@@ -285,7 +285,7 @@ def _job_error(job: SandboxJob, index: int) -> dict[str, Any]:
     # pages down in clients that believed the documentation (klaviyo-api-python issue 88).
     source = {"pointer": f"/data/attributes/variants/data/{index}"}
     external_id = f"{job.id[-6:]}-{index:03}"
-    detail = f"A variant with the external id {external_id} exists already."
+    detail = "A variant with this external id exists already."
     form = index % 3
     if form == 0:
         error_id = f"{job.id}-{index}".lower()
