@@ -18,6 +18,9 @@ from fake_api import KEY, FakeAPI
 from klaviyo_variant_jobs import AsyncClient, Client, KlaviyoError, RateLimiter
 from klaviyo_variant_jobs.sandbox.virtual_time import VirtualClock
 
+# A suite of its own, which test_stranger.py runs elsewhere.
+collect_ignore = ["stranger"]
+
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=KlaviyoError)
 
