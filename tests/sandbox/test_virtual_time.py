@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from klaviyo_variant_jobs import AsyncClient, KlaviyoError
 from klaviyo_variant_jobs.sandbox import Sandbox, VirtualClock
@@ -180,6 +181,21 @@ def test_a_loop_of_ones_own_can_live_in_virtual_time(clock: VirtualClock) -> Non
     with asyncio.Runner(loop_factory=clock.new_event_loop) as runner:
         runner.run(asyncio.sleep(3600))
     assert clock.monotonic() == 3600
+
+
+def test_a_loop_in_a_thread_may_idle_between_what_others_ask_of_it(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("klaviyo_variant_jobs.sandbox.virtual_time.STANDSTILL_GRACE", 0.0)
+    sandbox = Sandbox(jobs=1, clock=clock)
+    http_client = httpx.AsyncClient(transport=sandbox.transport())
+    client = AsyncClient("pk_portal", http_client=http_client, clock=clock)
+    options = {"loop_factory": clock.new_event_loop}  # As TestClient(app, backend_options=…) has.
+    with start_blocking_portal(backend_options=options) as portal:
+        for _ in range(3):
+            assert len(portal.call(client.get_page).jobs) == 1
+            portal.call(asyncio.sleep, 3600)
+    assert clock.monotonic() == 3 * 3600
 
 
 def test_somebody_elses_loop_is_told_at_once_what_to_do(clock: VirtualClock) -> None:

@@ -191,11 +191,13 @@ class _JumpingSelector(selectors.DefaultSelector):
         clock.advance_to(until)
         return []
 
-    def _grace(self, timeout: float | None) -> float:
+    def _grace(self, timeout: float | None) -> float | None:
         if timeout is not None and timeout <= 0:
             return 0.0
         alone = threading.active_count() == 1
         if timeout is None:
+            if threading.current_thread() is not threading.main_thread():
+                return None  # It serves other threads, as that of a TestClient, and idles between.
             return 0.0 if alone else STANDSTILL_GRACE
         if self.in_executor:
             return EXECUTOR_GRACE
