@@ -204,12 +204,25 @@ async def test_jobs_on_no_list_are_told_after_all_others_have_ended(wire: Wire) 
 
 async def test_a_job_that_is_listed_late_is_found(wire: Wire) -> None:
     sandbox = submitted(wire, SandboxJob(queued_seconds=300))
-    before_request(sandbox, 14, lambda: sandbox.add_jobs(SandboxJob(id="LATE")))
+    late = SandboxJob(id="LATE", queued_seconds=500)  # The other has ended long before.
+    before_request(sandbox, 14, lambda: sandbox.add_jobs(late))
     done = await wire.of(client_of(wire, sandbox).wait([*ids_of(sandbox, 1), "LATE"], timeout=900))
     assert is_finished(done["LATE"])
 
 
 async def test_a_job_taken_off_the_list_is_missing(wire: Wire) -> None:
+    sandbox = submitted(wire, SandboxJob(status="processing"), old=150)
+    (name,) = ids_of(sandbox, 1)
+    before_request(sandbox, 5, lambda: sandbox.remove_job(name))
+    error = await wire.error(
+        JobsMissingError, wire.all(client_of(wire, sandbox).watch([name], timeout=600))
+    )
+    assert error.ids == (name,)
+    # One look as far back as the job was, and since it was not there two complete ones.
+    assert asked(sandbox)["all"] == 1 + 2 + 2
+
+
+async def test_without_ids_a_job_taken_off_the_list_is_missing_too(wire: Wire) -> None:
     sandbox = submitted(wire, SandboxJob(status="processing"), old=150)
     (name,) = ids_of(sandbox, 1)
     before_request(sandbox, 5, lambda: sandbox.remove_job(name))
@@ -234,6 +247,20 @@ async def test_it_reads_no_further_back_than_the_watched_jobs(wire: Wire) -> Non
     name = ids_of(sandbox, 1)
     await wire.of(client_of(wire, sandbox).wait(name, timeout=600))
     assert asked(sandbox) == {"queued": 3, "processing": 2, "complete": 1}
+
+
+async def test_a_cancelled_job_is_not_looked_for_in_all_of_the_past(wire: Wire) -> None:
+    job = SandboxJob(queued_seconds=4, processing_seconds=4, cancelled=True)
+    sandbox = submitted(wire, job, old=1000)
+    await wire.of(client_of(wire, sandbox).wait(ids_of(sandbox, 1), timeout=600))
+    assert asked(sandbox) == {"queued": 3, "processing": 2, "complete": 1, "cancelled": 1}
+
+
+async def test_a_job_that_has_ended_before_is_found_without_reading_on(wire: Wire) -> None:
+    sandbox = submitted(wire, old=1000)
+    done = await wire.of(client_of(wire, sandbox).wait(ids_of(sandbox, 30), timeout=600))
+    assert len(done) == 30
+    assert asked(sandbox) == {"queued": 1, "processing": 1, "complete": 1}
 
 
 async def test_500_jobs_cost_no_more_requests_than_one(wire: Wire) -> None:
@@ -310,6 +337,31 @@ async def test_a_passing_failure_that_outlasts_the_time_is_its_cause(wire: Wire)
     error = await wire.error(WatchTimeoutError, lambda: client.wait(name, timeout=60))
     assert isinstance(error.__cause__, (ServerError, TimeoutError))
     assert [job.attributes.status for job in error.jobs.values()] == ["queued"]
+
+
+async def test_a_passing_failure_that_the_policy_gives_up_raises_while_time_is_left(
+    wire: Wire,
+) -> None:
+    sandbox = submitted(wire, SandboxJob())
+    sandbox.fail_next(503, 503)
+    client = client_of(wire, sandbox, retry=RetryPolicy(max_attempts=2))
+    name = ids_of(sandbox, 1)
+    await wire.error(ServerError, lambda: client.wait(name, timeout=600))
+
+
+async def test_the_last_look_ends_in_time(wire: Wire) -> None:
+    sandbox = submitted(wire, SandboxJob(status="queued"))
+    handle, start = sandbox.handle, wire.clock.monotonic()
+
+    def slow(request: Request) -> Response:
+        wire.clock.sleep(3)
+        return handle(request)
+
+    sandbox.handle = slow  # type: ignore[method-assign]
+    client, name = client_of(wire, sandbox), ids_of(sandbox, 1)
+    await wire.error(WatchTimeoutError, lambda: client.wait(name, timeout=20))
+    assert wire.clock.monotonic() - start == 20
+    assert len(sandbox.requests) == 3
 
 
 async def test_an_answer_that_drips_does_not_stretch_the_time_of_an_async_watch(wire: Wire) -> None:
