@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar, Unpack
 
@@ -42,6 +43,8 @@ class Query:
     fields: tuple[str, ...] = ()
     cursor: str | None = None
     extra_query: tuple[tuple[str, str], ...] = ()
+    within_s: float = math.inf
+    """Seconds for the page where they are fewer than the policy's deadline."""
 
 
 @attrs.frozen(eq=False)
@@ -117,7 +120,7 @@ class _Exchange:
 
     def __init__(self, terms: Terms, query: Query) -> None:
         self.terms, self.query = terms, query
-        self.deadline = terms.clock.monotonic() + terms.policy.deadline
+        self.deadline = terms.clock.monotonic() + min(terms.policy.deadline, query.within_s)
         self.notes = terms.observer.request(status=query.status, cursor=query.cursor)
         self.failure: AttemptedError | None = None
         self.unreadable = 0  # How many answers were no page.

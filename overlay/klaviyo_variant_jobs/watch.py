@@ -33,11 +33,13 @@ from .errors import (
     ServerError,
     TransportError,
 )
+from .retry import RetryPolicy
 from .revisions import check_fields, find, job_id
 
 if TYPE_CHECKING:
     from .client import AsyncClient, Client
     from .decode.page import Page
+    from .exchange import Query
 
 __all__ = ["Change", "JobsMissingError", "WatchTimeoutError", "is_finished"]
 
@@ -54,7 +56,7 @@ _LAST_LOOK_S = 1.0
 _NAMED = 5
 """The most ids in a message."""
 # What a watch that has run out of time was stopped by; anything else says more than the time does.
-_PASSING = (DeadlineError, RateLimitError, ServerError, TimeoutError, TransportError)
+_PASSING = (DeadlineError, RateLimitError, ServerError, TransportError)
 _EARLIEST = dt.datetime.min.replace(tzinfo=dt.UTC)
 _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
@@ -129,6 +131,7 @@ class Watch(Generic[JobT]):
     max_interval_s: float
     fields: tuple[str, ...] | None
     """The attributes to ask for; None for all."""
+    retry: RetryPolicy
     now: Callable[[], float]
     _pending: set[str] = attrs.field(init=False)
     _sought: set[str] = attrs.field(init=False, factory=set)
@@ -242,9 +245,13 @@ class Watch(Generic[JobT]):
         if not isinstance(answer, Exception):
             page: Page[JobT] = answer
             return page
-        left_s = self._left_s()
-        if left_s is not None and left_s <= 0 and isinstance(answer, _PASSING):
-            raise self._out_of_time() from answer
+        if left_s is not None and isinstance(answer, _PASSING):
+            # Where the time left was the page's deadline, it is what ended the trying again.
+            was_its_end = (
+                left_s < self.retry.deadline and answer.attempts != self.retry.max_attempts
+            )
+            if was_its_end and not answer.is_lasting:
+                raise self._out_of_time() from answer
         raise answer
 
     def _see(self, job: JobT, *, watch: bool) -> Steps[None]:
@@ -311,6 +318,7 @@ def watching(
         everything=ids is None,
         # What a watch itself looks at.
         fields=tuple(dict.fromkeys((*asked, "status", "created_at"))) if asked else None,
+        retry=client._retry,
         timeout_s=None if timeout == math.inf else timeout,
         interval_s=interval,
         max_interval_s=max_interval,
@@ -331,9 +339,7 @@ def watch_jobs(client: Client[JobT], watch: Watch[JobT], clock: Clock) -> Iterat
                     clock.sleep(step.seconds)
                 case Ask():
                     try:
-                        answer = client.get_page(
-                            status=step.status, fields=watch.fields, cursor=step.cursor
-                        )
+                        answer = client._fetch(_query(client, watch, step), None)
                     except KlaviyoError as error:
                         answer = error
 
@@ -352,16 +358,15 @@ async def watch_jobs_async(
                 case Sleep():
                     await asyncio.sleep(step.seconds)
                 case Ask():
-                    limit = asyncio.timeout(step.left_s)
                     try:
-                        async with limit:
-                            answer = await client.get_page(
-                                status=step.status, fields=watch.fields, cursor=step.cursor
-                            )
-                    except (KlaviyoError, TimeoutError) as error:
-                        if isinstance(error, TimeoutError) and not limit.expired():
-                            raise
+                        answer = await client._fetch(_query(client, watch, step))
+                    except KlaviyoError as error:
                         answer = error
+
+
+def _query(client: Client[Any] | AsyncClient[Any], watch: Watch[Any], ask: Ask) -> Query:
+    query = client._query(status=ask.status, fields=watch.fields, cursor=ask.cursor)
+    return query if ask.left_s is None else attrs.evolve(query, within_s=ask.left_s)
 
 
 def _next(steps: Steps[None], answer: Page[JobT] | Exception | None) -> Step | None:
