@@ -48,33 +48,24 @@ from .rate_limits import (
     WindowState as WindowState,
 )
 from .retry import RetryPolicy as RetryPolicy
-from .revisions import job_id as job_id
+from .revisions import external_id as external_id, job_id as job_id
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from klaviyo_variant_jobs_api.fitting import Anomaly as Anomaly
     from klaviyo_variant_jobs_api.registry import AnyJob as AnyJob, NewestJob as NewestJob
 
-    from .watch import (
-        Change as Change,
-        JobsMissingError as JobsMissingError,
-        WatchTimeoutError as WatchTimeoutError,
-        is_finished as is_finished,
-    )
+    from .watch import *  # noqa: F403
 
 
 def __getattr__(name: str) -> object:
     # On first use: the models take a fifth as long to import as httpx does.
     if name in ("AnyJob", "NewestJob"):
-        from klaviyo_variant_jobs_api import registry
-
-        return getattr(registry, name)
-    if name == "Anomaly":
-        from klaviyo_variant_jobs_api.fitting import Anomaly
-
-        return Anomaly
-    if name in ("Change", "JobsMissingError", "WatchTimeoutError", "is_finished"):
-        from . import watch
-
-        return getattr(watch, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from klaviyo_variant_jobs_api import registry as home
+    elif name == "Anomaly":
+        import klaviyo_variant_jobs_api.fitting as home  # type: ignore[no-redef]
+    elif name in ("Change", "JobsMissingError", "WatchTimeoutError", "is_finished"):
+        import klaviyo_variant_jobs.watch as home  # type: ignore[no-redef]
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, Unpack, overload
 
 import attrs
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from klaviyo_variant_jobs_api.registry import NewestDate, NewestJob
 
     from .events import Event
+    from .watch import Change, Ids, Waiting
 
 
 class Options(TypedDict, total=False):
@@ -303,12 +304,10 @@ class BaseClient(Generic[JobT]):
 
     def _request(self, effect: Send) -> Any:
         query = effect.query
-        kwargs = self._revision.load().get_kwargs(
-            fields=query.fields or None,
-            filter_=None if query.status is None else f'equals(status,"{query.status}")',
-            page_cursor=query.cursor,
-            revision=self.revision,
-        )
+        asked: dict[str, Any] = {"fields": query.fields or None, "page_cursor": query.cursor}
+        if query.status is not None:
+            asked["filter_"] = f'equals(status,"{query.status}")'
+        kwargs = self._revision.load().get_kwargs(revision=self.revision, **asked)
         return self._library.Request(
             kwargs["method"].upper(),
             transport.with_query(self._url, [*kwargs["params"].items(), *query.extra_query]),
@@ -401,6 +400,35 @@ class Client(BaseClient[JobT]):
         family.
         """
         return self._fetch(self._query(**page), None)
+
+    def watch(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> Iterator[Change[JobT]]:
+        """Every change of some jobs until they have ended; lazy.
+
+        Args:
+            ids: of the jobs to watch; None for every job that is or becomes active, until none is.
+            timeout: seconds for all of it, None for ever.
+            interval: seconds between two looks, 5 by default; grows by half while nothing changes.
+            max_interval: the most seconds it grows to, 60 by default.
+            fields: attributes to ask for, `status` and `created_at` besides; all by default.
+
+        A look asks for the jobs queued and processing; for a watched job that left both, for those
+        complete and cancelled too, newest first and no further back than needed. A job that ends
+        cancelled or with failed variants is a result, not an error; one in a status that this
+        release does not know goes on.
+
+        Raises `ValueError` at once for arguments that make no sense; `WatchTimeoutError` with
+        `.jobs`; `JobsMissingError` with `.ids` for jobs that two complete looks did not find, when
+        all others have ended; and what `get_page` raises for what cannot be mended.
+        """
+        from . import watch
+
+        return watch.watch(self, ids, **waiting)
+
+    def wait(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> dict[str, JobT]:
+        """Watch until the jobs have ended, and return them by id; takes and raises as `watch`."""
+        from . import watch
+
+        return watch.wait(self, ids, **waiting)
 
     def _fetch(self, query: Query, ahead: Ahead | None) -> Page[JobT]:
         """Drive an exchange; `ahead` is the thread that does it ahead of time, if one does."""
@@ -529,6 +557,18 @@ class AsyncClient(BaseClient[JobT]):
     async def get_page(self, **page: Unpack[OnePage]) -> Page[JobT]:
         """One page: the first, or the one at `cursor`. Takes and raises what `Client` does."""
         return await self._fetch(self._query(**page))
+
+    def watch(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> AsyncIterator[Change[JobT]]:
+        """Every change of some jobs until they have ended, as `Client.watch`."""
+        from . import watch
+
+        return watch.watch_async(self, ids, **waiting)
+
+    async def wait(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> dict[str, JobT]:
+        """Watch until the jobs have ended, and return them by id, as `Client.wait`."""
+        from . import watch
+
+        return await watch.wait_async(self, ids, **waiting)
 
     async def _fetch(self, query: Query) -> Page[JobT]:
         """Drive an exchange."""

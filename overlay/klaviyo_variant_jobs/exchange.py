@@ -312,15 +312,11 @@ class _Exchange:
         if self.unreadable < MOST_UNREADABLE and _is_out_of_step(self.query, document):
             why = "the page is the answer to another request, so the connection is out of step"
             return errors.InvalidResponseError(why, request_id=request_id)
-        page: Page[Any] = Page(
-            jobs=document.data,
-            cursor=self.query.cursor,
-            rate_limit=RateLimit.from_headers(raw),
-            request_id=request_id,
-            revision_served=served,
-            anomalies=anomalies,
-            next=_next_link(document, anomalies),
-        )
+        facts: dict[str, Any] = {"request_id": request_id, "revision_served": served}
+        facts |= {"jobs": document.data, "included": getattr(document, "included", None)}
+        said, link = RateLimit.from_headers(raw), _next_link(document, anomalies)
+        facts |= {"rate_limit": said, "anomalies": anomalies, "next": link}
+        page: Page[Any] = Page(cursor=self.query.cursor, **facts)
         self.notes.read(page, retirement)
         return page
 

@@ -32,15 +32,14 @@ class Position(Generic[JobT]):
     """The jobs of the page at hand as they came."""
     jobs: Sequence[JobT] = ()
     """Those of them that are to be given out."""
-    _ids: frozenset[str] = frozenset()
-    # What was seen before the page at hand; only `turned` adds to it, and adding again is harmless.
-    _seen_ids: set[str] = attrs.field(factory=set)
-    _seen_cursors: set[str | None] = attrs.field(factory=set)
+    # The ids of the page at hand, then ids and cursors that were seen before it. Only `turned` adds
+    # to them, and adding again is harmless.
+    _memory: tuple[frozenset[str], set[str], set[str | None]]
 
     @classmethod
     def start(cls, checkpoint: Checkpoint) -> Position[Any]:
         """The position before the first page, or at the page that a checkpoint is on."""
-        return cls(here=checkpoint, after=checkpoint)
+        return cls(here=checkpoint, after=checkpoint, memory=(frozenset(), set(), set()))
 
     @property
     def has_more(self) -> bool:
@@ -65,25 +64,19 @@ class Position(Generic[JobT]):
         here = self.after
         assert isinstance(here, Checkpoint)
         same_pass = here.status_index == self.here.status_index
-        cursors = self._seen_cursors if same_pass else set[str | None]()
+        old_ids, seen_ids, seen_cursors = self._memory
+        cursors = seen_cursors if same_pass else set[str | None]()
         cursors.add(here.cursor)
         # With several statuses a job may come again in any later pass, with one on the next page,
         # when jobs before it have come or gone meanwhile.
-        seen = self._seen_ids if len(here.status) > 1 else set[str]()
-        seen |= self._ids
+        seen = seen_ids if len(here.status) > 1 else set[str]()
+        seen |= old_ids
         jobs = _after_checkpoint(here, page.jobs) if here.offset else page.jobs
         ids = frozenset(job_ids(jobs))
         if len(ids) < len(jobs) or not seen.isdisjoint(ids):
             jobs = _unseen(jobs, seen)
-        return Position(
-            here=here,
-            after=_after(here, page, cursors),
-            served=page.jobs,
-            jobs=jobs,
-            ids=ids,
-            seen_ids=seen,
-            seen_cursors=cursors,
-        )
+        after, memory = _after(here, page, cursors), (ids, seen, cursors)
+        return Position(here=here, after=after, served=page.jobs, jobs=jobs, memory=memory)
 
     def emptied(self) -> Position[JobT]:
         """The same position without the jobs, which were all given out.

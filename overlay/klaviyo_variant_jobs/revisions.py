@@ -18,14 +18,13 @@ def find(revision: str | Revision[Any]) -> Revision[Any]:
     """
     if isinstance(revision, Revision):
         return revision
-    for known in REVISIONS:
-        if known.date == revision:
-            return known
-    dates = ", ".join(known.date for known in REVISIONS)
+    known = {each.date: each for each in REVISIONS}
+    if revision in known:
+        return known[revision]
     # An older date is no mistake of an old release: the API has retired it, or soon will.
     newer = isinstance(revision, str) and revision > NEWEST.date
     raise ValueError(
-        f"this release does not know revision {revision!r}; it knows {dates}. "
+        f"this release does not know revision {revision!r}; it knows {', '.join(known)}. "
         f"Pin one of these{', or upgrade klaviyo-variant-jobs' if newer else ''}"
     )
 
@@ -121,6 +120,15 @@ def job_id(job: object) -> str | None:
     if identifier is None:
         identifier = getattr(getattr(job, "attributes", None), "job_id", None)
     return identifier if isinstance(identifier, str) else None
+
+
+def external_id(error: object) -> str | None:
+    """The `external_id` of the variant that a job's error is about; None where the API tells none.
+
+    It stands in `meta` of real job errors.
+    """
+    found = (getattr(error, "meta", None) or {}).get("external_id")
+    return found if isinstance(found, str) else None
 
 
 def job_ids(jobs: Sequence[object]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Required, TypeAlias, TypedDict, TypeVar, Unpack
 
 import attrs
 
@@ -290,9 +290,51 @@ class Watch(Generic[JobT]):
         )
 
 
+Ids: TypeAlias = str | Iterable[str] | None
+
+
+class Waiting(TypedDict, total=False):
+    """Keyword arguments of `watch` and `wait`."""
+
+    timeout: Required[float | None]
+    interval: float
+    max_interval: float
+    fields: Iterable[str] | None
+
+
+def watch(client: Client[JobT], ids: Ids, **waiting: Unpack[Waiting]) -> Iterator[Change[JobT]]:
+    """As `Client.watch`."""
+    return watch_jobs(client, watching(client, ids, clock=client._clock, **waiting), client._clock)
+
+
+def wait(client: Client[JobT], ids: Ids, **waiting: Unpack[Waiting]) -> dict[str, JobT]:
+    """As `Client.wait`."""
+    plan = watching(client, ids, clock=client._clock, **waiting)
+    for _ in watch_jobs(client, plan, client._clock):
+        pass
+    return plan.ended()
+
+
+def watch_async(
+    client: AsyncClient[JobT], ids: Ids, **waiting: Unpack[Waiting]
+) -> AsyncIterator[Change[JobT]]:
+    """As `AsyncClient.watch`."""
+    return watch_jobs_async(client, watching(client, ids, clock=client._clock, **waiting))
+
+
+async def wait_async(
+    client: AsyncClient[JobT], ids: Ids, **waiting: Unpack[Waiting]
+) -> dict[str, JobT]:
+    """As `AsyncClient.wait`."""
+    plan = watching(client, ids, clock=client._clock, **waiting)
+    async for _ in watch_jobs_async(client, plan):
+        pass
+    return plan.ended()
+
+
 def watching(
     client: Client[JobT] | AsyncClient[JobT],
-    ids: str | Iterable[str] | None,
+    ids: Ids,
     *,
     clock: Clock,
     timeout: float | None,

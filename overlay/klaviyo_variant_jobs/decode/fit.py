@@ -94,21 +94,16 @@ class _Anomalies:
 
 
 def _beyond(body: bytes, what: str) -> InvalidResponseError:
-    return InvalidResponseError(
-        f"HTTP 200, but the body of {len(body)} bytes has {what}; check base_url and proxies",
-        body=body[:BODY_KEPT],
-        is_lasting=True,
-    )
+    told = f"HTTP 200, but the body of {len(body)} bytes has {what}; check base_url and proxies"
+    return InvalidResponseError(told, body=body[:BODY_KEPT], is_lasting=True)
 
 
 def _not_a_page(why: Exception, body: bytes) -> InvalidResponseError:
     kind = "no page of jobs" if isinstance(why, msgspec.ValidationError) else "not JSON"
     shown = one_line(body[:80].decode("utf-8", "replace"), 80)
-    return InvalidResponseError(
-        f"HTTP 200, but the body of {len(body)} bytes is {kind} ({why}); it starts {shown!r}. "
-        "Check base_url and proxies; if the API itself answered, resume later",
-        body=body[:BODY_KEPT],
-    )
+    told = f"HTTP 200, but the body of {len(body)} bytes is {kind} ({why}); it starts {shown!r}"
+    advice = "Check base_url and proxies; if the API itself answered, resume later"
+    return InvalidResponseError(f"{told}. {advice}", body=body[:BODY_KEPT])
 
 
 def _loads(body: bytes) -> Any:

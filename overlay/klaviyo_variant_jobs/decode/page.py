@@ -34,6 +34,8 @@ class Page(Generic[JobT_co]):
     """The revision that answered, as the API tells it."""
     anomalies: tuple[Anomaly, ...]
     """Values that did not fit the schema: where they were, and what came."""
+    included: object = attrs.field(default=None, repr=False)
+    """Resources that came along, as models, where the revision has them; else None."""
     _next: object = attrs.field(default=None, repr=False)
 
     @property
