@@ -30,7 +30,7 @@ CORE = [
     "client",
 ]
 BESIDE = {"cli", "sandbox"}
-OPTIONAL = {"watch", "events", "opentelemetry", "redis"}
+OPTIONAL = {"watch", "events", "opentelemetry", "redis", "redis_script"}
 FRONT = ("__init__", "version")
 LINES_OF_CODE = 1900
 
