@@ -1,4 +1,4 @@
-"""A throw-away environment in which this project and the official SDK stand side by side."""
+"""A throw-away environment in which this project and its peers stand side by side."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SDK = "klaviyo-api==25.0.0"
+PYRATE = "pyrate-limiter[redis]==4.5.1"
 
 
 def environment(*, with_sdk: bool) -> dict[str, str]:
@@ -27,7 +28,10 @@ def peers_python() -> Path | None:
     complete = place / "complete"
     if complete.exists():
         return python
-    print(f"installing {SDK} and this project into {place.relative_to(ROOT)}", file=sys.stderr)
+    print(
+        f"installing {SDK}, {PYRATE} and this project into {place.relative_to(ROOT)}",
+        file=sys.stderr,
+    )
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
         pip: list[str | Path] = [
@@ -38,9 +42,9 @@ def peers_python() -> Path | None:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        subprocess.run([*pip, SDK, "--editable", ROOT], check=True)
+        subprocess.run([*pip, SDK, PYRATE, "--editable", ROOT], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"no official SDK to compare with, its rows are left out: {error}", file=sys.stderr)
+        print(f"no peers to compare with, their rows are left out: {error}", file=sys.stderr)
         return None
     complete.touch()
     return python
