@@ -13,6 +13,8 @@ from tooling.schema import Document, DocumentError, Fact, freeze
 from tooling.wire import Place, Wire, read_wire
 
 FACTS = ("present", "required", "nullable", "type", "format", "enum", "closed", "repeats")
+# Of the place `rate limit`.
+LIMITS = ("burst", "steady")
 _KEYS = {"fact", "upstream", "where", "reason"}
 
 
@@ -61,8 +63,9 @@ def declared(fragment: Document) -> tuple[Deviation, ...]:
 def _entry(entry: Any, name: str) -> list[Deviation]:
     if not isinstance(entry, Mapping) or set(entry) != _KEYS:
         raise DocumentError(f"{name}: expected exactly the keys {', '.join(sorted(_KEYS))}")
-    if entry["fact"] not in FACTS:
-        raise DocumentError(f"{name}: fact {entry['fact']!r} is none of {', '.join(FACTS)}")
+    if entry["fact"] not in (*FACTS, *LIMITS):
+        known = ", ".join((*FACTS, *LIMITS))
+        raise DocumentError(f"{name}: fact {entry['fact']!r} is none of {known}")
     if not str(entry["reason"] or "").strip():
         raise DocumentError(f"{name}: a deviation needs its reason")
     if not isinstance(entry["where"], list) or not entry["where"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,9 @@ from attrs import field, frozen
 from ruamel.yaml import YAML
 
 from tooling.python_text import UnusableTextError, attribute, literal, name, one_line
+from tooling.round_trip import NO_YAML, yaml_fault
 from tooling.schema import DocumentError, Schema, dereference, resolve
 from tooling.wire import read_wire
-from tooling.yaml_text import NO_YAML, yaml_fault
 
 OPERATION = "get_create_variants_jobs"
 TAG = "Catalogs"
@@ -169,7 +170,7 @@ def _fragment(file: Path, document: dict[str, Any]) -> Fragment:
         burst=_limit(file, limits["burst"], "s"),
         steady=_limit(file, limits["steady"], "m"),
         fields=_words(file, "field", schemas["JobField"]["enum"]),
-        statuses=_in_lifecycle_order(_words(file, "status", schemas["JobStatus"]["enum"])),
+        statuses=in_lifecycle_order(_words(file, "status", schemas["JobStatus"]["enum"])),
         id_in_attributes="id" not in schemas["Job"]["properties"],
         parameters=_parameters(
             file, document, [*item.get("parameters", ()), *operation["parameters"]]
@@ -265,6 +266,7 @@ def _limit(file: Path, text: str, unit: str) -> int:
     return int(number)
 
 
-def _in_lifecycle_order(statuses: tuple[str, ...]) -> tuple[str, ...]:
+def in_lifecycle_order(statuses: Sequence[str]) -> tuple[str, ...]:
+    """The statuses as a job goes through them; those that nobody knows come last."""
     known = [status for status in LIFECYCLE if status in statuses]
     return (*known, *(status for status in statuses if status not in LIFECYCLE))

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from ruamel.yaml.comments import CommentedMap
+
 from tooling.naming import component_name
-from tooling.wire import Place, Wire
-from tooling.yaml_text import YamlText, flow, quoted
+from tooling.round_trip import RoundTrip, spelled
+from tooling.wire import REVISION, Place, Wire
 
 OPEN_OBJECT = "JsonObject"
 _OPEN_OBJECT_SCHEMA = {
     "description": "An object whose members nobody has promised; kept as it came.",
     "type": "object",
 }
+# What a generated description starts with, until somebody words it better.
+UNDESCRIBED = "Upstream has this since "
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+# An attribute hides these from the annotations behind it in the same class.
+_IN_ANNOTATIONS = frozenset({"Any", "Timestamp", "bool", "dict", "float", "int", "list", "str"})
 
 
 class SchemaWriter:
     """Writes schemas of upstream's places, and the components they need, into a fragment."""
 
-    def __init__(self, fragment: YamlText, upstream: Wire, date: str) -> None:
+    def __init__(self, fragment: RoundTrip, upstream: Wire, date: str) -> None:
         self._fragment = fragment
         self._upstream = upstream
-        self.description = f"Upstream has this since {date}; not described here yet."
+        self.description = f"{UNDESCRIBED}{date}; not described here yet."
 
-    def answer(self, where: str, after: str | None) -> dict[str, Any]:
+    def answer(self, where: str, after: str | None) -> CommentedMap:
         """Schema of something we receive: it may be null, and any text may stand for an enum.
 
         Components for objects inside go behind the component `after`.
@@ -33,17 +41,17 @@ class SchemaWriter:
         schema = self._answer(where, self._upstream.places[where], after)
         own = "anyOf" in schema and not schema["anyOf"][0]["$ref"].endswith(f"/{OPEN_OBJECT}")
         # What a component of its own is for is said there.
-        return schema if own else {"description": self.description, **schema}
+        return _written(schema if own else {"description": self.description, **schema})
 
     def _answer(self, where: str, place: Place, after: str | None) -> dict[str, Any]:
         kind = str(place.facts["type"])
-        kinds = [kind] if kind not in ("any", "null") else []
+        kinds = [kind] if kind not in ("any", "null", "nothing") else []
         if " | " in kind:
             # The decoder tells scalars apart by their JSON type, but no two containers.
             kinds = [] if {"array", "object"} & set(kind.split(" | ")) else kind.split(" | ")
         if kinds == ["object"] or place.facts.get("repeats"):
             return _or_null(f"#/components/schemas/{self._object(where, after)}")
-        schema: dict[str, Any] = {"type": flow([*kinds, "null"])} if kinds else {}
+        schema: dict[str, Any] = {"type": [*kinds, "null"]} if kinds else {}
         if kinds and place.facts.get("format"):
             schema["format"] = place.facts["format"]
         if kinds == ["array"]:
@@ -60,22 +68,22 @@ class SchemaWriter:
             return reference
         if "type" in schema and not place.facts["nullable"]:
             kinds = [kind for kind in schema["type"] if kind != "null"]
-            schema["type"] = kinds[0] if len(kinds) == 1 else flow(kinds)
+            schema["type"] = kinds[0] if len(kinds) == 1 else kinds
         return schema
 
     def _object(self, where: str, after: str | None) -> str:
         inside = list(self._children(where))
-        schemas = ("components", "schemas")
-        taken = self._fragment.get(schemas)
+        schemas = self._fragment.data["components"]["schemas"]
         if not inside:
-            if OPEN_OBJECT not in taken:
-                self._fragment.insert(schemas, OPEN_OBJECT, _OPEN_OBJECT_SCHEMA, blank=True)
+            if OPEN_OBJECT not in schemas:
+                self._fragment.insert(schemas, OPEN_OBJECT, _written(_OPEN_OBJECT_SCHEMA))
             return OPEN_OBJECT
-        name = component_name(where, taken)
-        head = {"description": self.description, "type": "object", "properties": {"_": {}}}
-        self._fragment.insert(schemas, name, head, after=after, blank=True)
-        properties = {child: self.answer(f"{where}.{child}", name) for child in inside}
-        self._fragment.set((*schemas, name, "properties"), properties)
+        name = component_name(where, schemas)
+        properties = CommentedMap()
+        schema = CommentedMap(description=self.description, type="object", properties=properties)
+        self._fragment.insert(schemas, name, schema, after=after)
+        for child in inside:
+            properties[child] = self.answer(f"{where}.{child}", name)
         return name
 
     def _children(self, where: str) -> Iterator[str]:
@@ -84,40 +92,56 @@ class SchemaWriter:
             if place.parent == where and name != child and is_attribute_name(name):
                 yield name
 
-    def request(self, where: str) -> dict[str, Any]:
+    def request(self, where: str) -> CommentedMap:
         """A parameter as upstream has it, to the letter: what is sent must fit."""
-        place = self._upstream.places[where]
-        facts = place.facts
+        facts = self._upstream.places[where].facts
         kind = str(facts["type"])
-        item: dict[str, Any] = {"type": kind.removeprefix("array of ")}
+        kinds = kind.removeprefix("array of ").split(" | ")
+        item: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
+        if kinds == ["any"]:
+            del item["type"]
+        if facts["nullable"] and not kind.startswith("array of ") and kinds != ["any"]:
+            item["type"] = [*kinds, "null"]
         if facts["format"]:
             item["format"] = facts["format"]
         if isinstance(facts["enum"], tuple):
-            item["enum"] = [quoted(value) for value in facts["enum"]]
-        if isinstance(facts["bounds"], tuple):
-            item.update({str(one[0]): one[1] for one in facts["bounds"] if isinstance(one, tuple)})
-        if " | " in item["type"]:
-            item["type"] = flow(item["type"].split(" | "))
-        if item["type"] == "any":
-            del item["type"]
-        schema = {"type": "array", "items": item} if kind.startswith("array of ") else item
+            item["enum"] = facts["enum"]
+        bounds = facts["bounds"] if isinstance(facts["bounds"], tuple) else ()
+        limits = {str(one[0]): one[1] for one in bounds if isinstance(one, tuple)}
+        schema: dict[str, Any] = {"description": self.description}
+        if kind.startswith("array of "):
+            of_list = {key: value for key, value in limits.items() if key.endswith("Items")}
+            item |= {key: value for key, value in limits.items() if key not in of_list}
+            schema |= {"type": "array", "items": item, **of_list}
+        else:
+            schema |= {**item, **limits}
         if facts["default"] is not None:
-            schema["default"] = quoted(facts["default"])
+            # The generated code would send a `default` with every request.
+            schema["default" if where == REVISION else "x-default"] = facts["default"]
         position, name = where.split(" ", 1)
-        return {
-            "name": quoted(name) if name[0] in "#0123456789" else name,
-            "in": position,
-            **({"required": True} if facts["required"] else {}),
-            **({"style": facts["style"]} if facts["style"] not in ("form", "simple") else {}),
-            **({"explode": facts["explode"]} if facts["explode"] is False else {}),
-            "schema": {"description": self.description, **schema},
-        }
+        return _written(
+            {
+                "name": name,
+                "in": position,
+                **({"required": True} if facts["required"] else {}),
+                **({"style": facts["style"]} if facts["style"] not in ("form", "simple") else {}),
+                **({"explode": facts["explode"]} if facts["explode"] is False else {}),
+                "schema": schema,
+            }
+        )
 
 
 def is_attribute_name(name: str) -> bool:
-    """Whether a JSON name can be a Python attribute, as the decoder wants it."""
-    return name.isidentifier() and not keyword.iskeyword(name)
+    """Whether a JSON name can be a Python attribute of a model, as the decoder wants it."""
+    return bool(
+        _ATTRIBUTE.fullmatch(name) and not keyword.iskeyword(name) and name not in _IN_ANNOTATIONS
+    )
 
 
 def _or_null(reference: str) -> dict[str, Any]:
-    return {"anyOf": [{"$ref": quoted(reference)}, {"type": quoted("null")}]}
+    return {"anyOf": [{"$ref": reference}, {"type": "null"}]}
+
+
+def _written(schema: dict[str, Any]) -> CommentedMap:
+    written: CommentedMap = spelled(schema)
+    return written

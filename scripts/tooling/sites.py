@@ -1,117 +1,145 @@
-"""Where in a fragment's YAML the places of the wire are written down."""
+"""Where in a fragment the places of the wire are written down."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
-from attrs import field, frozen
-
-from tooling.yaml_text import Path, YamlText
-
-SCHEMAS: Path = ("components", "schemas")
+from attrs import frozen
+from ruamel.yaml.comments import CommentedMap
 
 
 @frozen
-class Sites:
-    """What is written where.
+class Site:
+    """Where the schema of one place is written.
 
     Attributes:
-        slots: by place, the path of its schema as it stands in its parent.
-        bodies: by place, the path of the schema that this leads to through `$ref` and choices.
+        parent, key: where its schema hangs.
+        body: the schema that this leads to, through `$ref` and choices.
+        component: name of the component that `body` is written in; None when it is in none.
     """
 
-    slots: dict[str, Path] = field(factory=dict)
-    bodies: dict[str, Path] = field(factory=dict)
+    parent: CommentedMap
+    key: str
+    body: CommentedMap
+    component: str | None
 
-    def sharing(self, path: Path) -> set[str]:
-        """The places whose slot or body is at `path`; several when a component is used twice."""
-        return {
-            where for kind in (self.slots, self.bodies) for where, at in kind.items() if at == path
-        }
-
-
-def operation_path(fragment: YamlText) -> Path:
-    """Path of the fragment's one operation."""
-    return ("paths", next(iter(fragment.get(("paths",)))), "get")
+    @property
+    def slot(self) -> CommentedMap:
+        """The schema as it stands in its parent."""
+        slot: CommentedMap = self.parent[self.key]
+        return slot
 
 
-def find_sites(fragment: YamlText) -> Sites:
+Sites: TypeAlias = dict[str, Site]
+
+
+def operation_in(document: CommentedMap) -> CommentedMap:
+    """The fragment's one operation."""
+    operation: CommentedMap = next(iter(document["paths"].values()))["get"]
+    return operation
+
+
+def parameter_in(document: CommentedMap, where: str) -> int | None:
+    """Position among the operation's parameters of the one that `where` names."""
+    position, name = where.split(" ", 1)
+    for number, parameter in enumerate(operation_in(document).get("parameters") or []):
+        if (parameter["in"], parameter["name"]) == (position, name):
+            return number
+    return None
+
+
+def find_sites(document: CommentedMap) -> Sites:
     """Sites of every place of the fragment's answers."""
-    sites = Sites()
-    responses = (*operation_path(fragment), "responses")
-    for status in fragment.get(responses):
-        content = (*_followed(fragment, (*responses, status)), "content")
-        media_types = fragment.get(content)
-        if media_types:
-            path = (*content, next(iter(media_types)), "schema")
-            _walk(fragment, str(status), path, sites, ())
+    sites: Sites = {}
+    for status, raw in operation_in(document)["responses"].items():
+        content = followed(document, raw)[0].get("content")
+        if content:
+            _walk(document, str(status), content[next(iter(content))], "schema", None, sites, ())
     return sites
 
 
 def _walk(
-    fragment: YamlText, where: str, slot: Path, sites: Sites, entered: tuple[Path, ...]
+    document: CommentedMap,
+    where: str,
+    parent: CommentedMap,
+    key: str,
+    component: str | None,
+    sites: Sites,
+    entered: tuple[int, ...],
 ) -> None:
-    body = schema_body(fragment, slot)
-    sites.slots[where], sites.bodies[where] = slot, body
-    if body in entered:
+    body, name = schema_body(document, parent[key])
+    component = name or component
+    sites[where] = Site(parent, key, body, component)
+    if id(body) in entered:
         return
-    entered = (*entered, body)
-    for name in fragment.get((*body, "properties")) or {}:
-        _walk(fragment, f"{where}.{name}", (*body, "properties", name), sites, entered)
-    if fragment.get((*body, "items")) is not None:
-        _walk(fragment, f"{where}[]", (*body, "items"), sites, entered)
+    entered = (*entered, id(body))
+    properties = body.get("properties") or CommentedMap()
+    for child in properties:
+        _walk(document, f"{where}.{child}", properties, child, component, sites, entered)
+    if "items" in body:
+        _walk(document, f"{where}[]", body, "items", component, sites, entered)
 
 
-def schema_body(fragment: YamlText, path: Path) -> Path:
-    """Where the schema at `path` says what it is, behind `$ref` and the choice of null."""
-    path = _followed(fragment, path)
-    choices = fragment.get((*path, "anyOf")) or []
-    real = [number for number, one in enumerate(choices) if one.get("type") != "null"]
-    return schema_body(fragment, (*path, "anyOf", real[0])) if real else path
+def sharing(sites: Sites, schema: CommentedMap) -> set[str]:
+    """The places that are written at `schema`; several when a component is used twice."""
+    return {where for where, at in sites.items() if schema is at.body or schema is at.slot}
 
 
-def reference_path(fragment: YamlText, slot: Path) -> Path | None:
-    """The `$ref` through which `slot` leads to a component; None when its schema is inline."""
-    if fragment.get((*slot, "$ref")) is not None:
-        return (*slot, "$ref")
-    choices = fragment.get((*slot, "anyOf")) or []
-    return next(
-        ((*slot, "anyOf", number, "$ref") for number, one in enumerate(choices) if "$ref" in one),
-        None,
-    )
+def schema_body(document: CommentedMap, schema: CommentedMap) -> tuple[CommentedMap, str | None]:
+    """Where `schema` says what it is, behind `$ref` and the choice of null.
+
+    With the name of the last component on the way.
+    """
+    schema, name = followed(document, schema)
+    real = [one for one in schema.get("anyOf") or [] if one.get("type") != "null"]
+    if not real:
+        return schema, name
+    body, inner = schema_body(document, real[0])
+    return body, inner or name
 
 
-def _followed(fragment: YamlText, path: Path) -> Path:
-    reference = fragment.get((*path, "$ref"))
-    while reference is not None:
-        path = tuple(str(reference).removeprefix("#/").split("/"))
-        reference = fragment.get((*path, "$ref"))
-    return path
+def reference_in(slot: CommentedMap) -> CommentedMap | None:
+    """What holds the `$ref` through which `slot` leads to a component; None when it has none."""
+    return next((one for one in (slot, *(slot.get("anyOf") or [])) if "$ref" in one), None)
 
 
-def unused_components(fragment: YamlText, kept: Iterable[str]) -> list[Path]:
-    """Schemas that neither the operation nor those in `kept` lead to."""
-    schemas = fragment.get(SCHEMAS)
-    used: set[str] = set()
-    waiting = [
-        *kept,
-        *references({key: value for key, value in fragment.data.items() if key != "components"}),
-        *references({k: v for k, v in fragment.data["components"].items() if k != "schemas"}),
-    ]
+def followed(document: CommentedMap, part: CommentedMap) -> tuple[CommentedMap, str | None]:
+    """What `part` refers to in the end, and the name of that; `part` when it is no reference."""
+    name = None
+    while "$ref" in part:
+        *way, name = part["$ref"].removeprefix("#/").split("/")
+        found: Any = document
+        for step in (*way, name):
+            found = found[step]
+        part = found
+    return part, name
+
+
+def remove_unused_components(document: CommentedMap, kept: Iterable[str]) -> None:
+    """Take out schemas and responses that neither the operation nor those in `kept` lead to."""
+    components = document["components"]
+    rest = {key: value for key, value in document.items() if key != "components"}
+    used, waiting = set[str](), [*(f"schemas/{name}" for name in kept), *references(rest)]
     while waiting:
         name = waiting.pop()
-        if name not in used and name in schemas:
+        kind, _, component = name.partition("/")
+        if name not in used and component in components.get(kind, ()):
             used.add(name)
-            waiting += references(schemas[name])
-    return [(*SCHEMAS, name) for name in schemas if name not in used]
+            waiting += references(components[kind][component])
+    for kind in ("responses", "schemas"):
+        for component in list(components.get(kind) or ()):
+            if f"{kind}/{component}" not in used:
+                del components[kind][component]
+        if kind in components and not components[kind]:
+            del components[kind]
 
 
 def references(value: Any) -> Iterator[str]:
-    """Names of the components that `value` refers to."""
+    """The components that `value` refers to, as `schemas/Job`."""
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
-            yield value["$ref"].rpartition("/")[2]
+            yield value["$ref"].removeprefix("#/components/")
         for child in value.values():
             yield from references(child)
     elif isinstance(value, list):

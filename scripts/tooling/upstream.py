@@ -13,9 +13,9 @@ import httpx
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from tooling.round_trip import NO_YAML, yaml_fault
 from tooling.schema import DocumentError
 from tooling.wire import find_operation, read_wire
-from tooling.yaml_text import NO_YAML, yaml_fault
 
 _TIMEOUT_SECONDS = 30.0
 _TOO_DEEP = "is nested too deeply"

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tooling import bump, check, codegen, fragment, retire, tree
 from tooling.bump import BumpError
 from tooling.changes import in_python
 from tooling.compare import Row
+from tooling.round_trip import RoundTrip
 from tooling.tree import TreeError
-from tooling.yaml_text import YamlText
 
 ROOT = Path(__file__).resolve().parents[2]
 UPSTREAM = ROOT.parent / "shared" / "upstream"
@@ -35,12 +36,12 @@ RUN = "import sys, pathlib, tooling.bump as b; sys.exit(b.main(pathlib.Path.cwd(
 
 def ours(date: str) -> str:
     """The newest fragment as one of revision `date` that agrees with upstream in everything."""
-    text = YamlText(KEPT[-1].file.read_text(encoding="utf-8").replace(KEPT[-1].date, date))
-    text.remove([("x-deviations",)])
-    return text.text
+    made = RoundTrip.of(KEPT[-1].file.read_text(encoding="utf-8").replace(KEPT[-1].date, date))
+    del made.data["x-deviations"]
+    return made.text
 
 
-THEIRS: Document = YamlText(ours(NEW)).data
+THEIRS: Document = YAML(typ="safe").load(ours(NEW))
 
 
 def make_clone(target: Path, fragments: dict[str, str]) -> Path:
