@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from tooling import changes, codegen, fragment, upstream
 from tooling.carry import carry
-from tooling.compare import LEVELS, Row, compare, differences
+from tooling.compare import Row, compare, differences
 from tooling.decisions import to_decide
 from tooling.deviations import agreement, upstream_side
 from tooling.schema import Document, DocumentError
+from tooling.terminal import one_line, say
 from tooling.tree import WRITTEN, TreeError, all_or_nothing
+from tooling.users import users_of
 from tooling.wire import Wire, read_wire
 
 EXIT_DECIDE = 3
 _RECORD_SECONDS = 120
 _TITLE = "# Changes"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class BumpError(Exception):
@@ -52,11 +56,13 @@ class Bump:
         rows: of its report.
         questions: what a person must decide, by place.
         default_moves: what that means, when the new revision is the newest.
+        wrote: whether there was anything to write.
     """
 
     rows: tuple[Row, ...]
     questions: dict[str, str]
     default_moves: str = ""
+    wrote: bool = False
 
     def text(self, *, docs: bool) -> str:
         """The report in words, with or without what only the documentation says."""
@@ -96,7 +102,7 @@ def bump(
         _warn_of_another_revision(upstream_old, before, old)
     ours = _own_side(root / "spec" / f"{old}.yaml")
     with upstream.whatever_its_shape(given):
-        found = _compared(new, ours, before, theirs)
+        found = _compared(ours, before, theirs, lambda name: users_of(root, name))
     if new > former_newest:
         found = evolve(found, default_moves=changes.default_moves(former_newest, new))
 
@@ -106,11 +112,17 @@ def bump(
 
     with all_or_nothing(root, last=write_report) as copy:
         with upstream.whatever_its_shape(given):
-            changed = _carry_over(copy / "spec", new, old, document)
-        if changed:
-            codegen.generate(copy / "spec", copy / "generated")
+            carried = _carry_over(copy / "spec", new, old, document)
+        if carried is not None:
+            described = changes.to_describe(carried, theirs, f"spec/{new}.yaml")
+            undone = _make(copy, new)
+            found = evolve(
+                found,
+                rows=changes.in_order([*found.rows, *described, *_undone_rows(undone)]),
+                questions={**found.questions, **undone},
+                wrote=True,
+            )
             _write_changelog(copy / "CHANGELOG.md", found, new, old)
-            _record(copy, new)
     return found
 
 
@@ -120,29 +132,53 @@ def _own_side(file: Path) -> Wire:
         return upstream_side(kept)
 
 
-def _compared(new: str, ours: Wire, before: Wire | None, theirs: Wire) -> Bump:
+def _compared(ours: Wire, before: Wire | None, theirs: Wire, users: Callable[[str], str]) -> Bump:
     """How the owner's documents differ; `before` is None where the fragment has to do for it."""
-    questions = {**to_decide(ours, theirs), **to_decide(before or ours, theirs)}
-    file = f"spec/{new}.yaml"
-    rows = changes.report(
-        before or ours, theirs, questions, fragment=file, words=before is not None
-    )
+    questions = {
+        **to_decide(ours, theirs, users),
+        **to_decide(before or ours, theirs, users),
+    }
+    rows = changes.report(before or ours, theirs, questions, words=before is not None)
     if before:
-        rows = (*rows, *_behind(ours, before, theirs))
-        rows = tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
-    return Bump(rows, questions)
+        rows = changes.in_order([*rows, *_behind(ours, before, theirs)])
+    return Bump(rows, {one_line(where): one_line(asked) for where, asked in questions.items()})
 
 
-def _carry_over(spec: Path, new: str, old: str, document: dict[str, Any]) -> bool:
-    """Write the new fragment; False when it would be the old one to the letter."""
+def _carry_over(spec: Path, new: str, old: str, document: dict[str, Any]) -> Document | None:
+    """Write the new fragment and give it; None when it would be the old one to the letter."""
     was = (spec / f"{old}.yaml").read_text(encoding="utf-8")
     text = carry(was, old=old, new=new, upstream=document)
     if text == was:
-        return False
+        return None
     target = spec / f"{new}.yaml"
     target.write_text(text, encoding="utf-8")
-    check_fragment(target, document)
-    return True
+    return check_fragment(target, document)
+
+
+def _make(copy: Path, new: str) -> dict[str, str]:
+    """Generate and record from the new fragment; gives what could not be made, as questions.
+
+    The fragment, the report and the other questions are of use without it.
+    """
+    try:
+        codegen.generate(copy / "spec", copy / "generated")
+    except Exception as error:  # Whatever a generator makes of what it was not made for.
+        told = one_line(str(error) or type(error).__name__)
+        return {
+            "generated": f"generated/ was not written, nor cassettes, for {told}; mend "
+            f"spec/{new}.yaml, then run scripts/regenerate and scripts/record --revision {new}"
+        }
+    told = _record(copy, new)
+    if not told:
+        return {}
+    return {
+        "cassettes": f"tests/cassettes/{new} was not recorded, for {told}; answer the other "
+        f"questions in the client and the sandbox, then run scripts/record --revision {new}"
+    }
+
+
+def _undone_rows(undone: dict[str, str]) -> list[Row]:
+    return [Row("breaking", where, f"To decide: {told}.") for where, told in undone.items()]
 
 
 def _check_report(file: Path) -> None:
@@ -174,10 +210,8 @@ def _check_kept(spec: Path, new: str, old: str) -> str:
 def _warn_of_another_revision(source: str, document: Wire, revision: str) -> None:
     # No failure: with one document for both sides a bump can be tried out.
     if document.revision not in ("", revision):
-        print(
-            f"bump: warning: {source} says it is revision {document.revision}, not {revision}",
-            file=sys.stderr,
-        )
+        warning = f"{source} says it is revision {document.revision}, not {revision}"
+        say(f"bump: warning: {warning}", error=True)
 
 
 def kept_revisions(spec: Path) -> list[str]:
@@ -196,45 +230,51 @@ def _behind(ours: Wire, before: Wire, theirs: Wire) -> tuple[Row, ...]:
     )
 
 
-def check_fragment(file: Path, document: Document) -> None:
-    """See that a carried fragment is valid and agrees with the owner's document."""
+def check_fragment(file: Path, document: Document) -> Document:
+    """See that a carried fragment is valid and agrees with the owner's document; gives it."""
     carried = fragment.load(file)
     try:
         validate(carried)
     except OpenAPIValidationError as error:
-        told = f"{error.json_path}: {error.message}".partition("\n")[0]
-        raise BumpError(f"the new fragment would be no valid OpenAPI: {told}") from error
+        told = one_line(f"{error.json_path}: {error.message}")
+        raise BumpError(f"the new fragment would be no valid OpenAPI: {told[:300]}") from error
+    fragment.read(file)
     left = agreement(carried, read_wire(document)).lines()
     if left:
-        raise BumpError("the new fragment would still differ from upstream:\n" + "\n".join(left))
+        raise BumpError(f"the new fragment would still differ from upstream: {'; '.join(left)}")
+    return carried
 
 
 def _write_changelog(file: Path, found: Bump, new: str, old: str) -> None:
     text = file.read_text(encoding="utf-8") if file.exists() else f"{_TITLE}\n"
-    heading = f"## Revision {new}" + (", edited in place" if new == old else f", since {old}")
+    edited = f", edited in place, taken over on {datetime.now(UTC):%Y-%m-%d}"
+    heading = f"## Revision {new}" + (edited if new == old else f", since {old}")
     entry = f"{heading}\n\n{found.text(docs=False)}"
     file.write_text(changes.changelog(text, entry), encoding="utf-8")
 
 
-def _record(copy: Path, revision: str) -> None:
-    command = copy / "scripts" / "record"
-    if not command.exists():
-        return
-    paths = os.pathsep.join(str(copy / name) for name in ("overlay", "generated", "scripts"))
+def _record(copy: Path, revision: str) -> str:
+    """Record the cassettes of a revision; gives what went wrong in a line, or an empty string."""
+    if not (copy / "scripts" / "record").exists():
+        return ""
+    paths = os.pathsep.join(str(copy / name) for name in ("scripts", "overlay", "generated"))
     try:
         done = subprocess.run(
-            [command, "--revision", revision],
+            [sys.executable, "-m", "tooling", "record", "--revision", revision],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_RECORD_SECONDS,
             check=False,
         )
-    except subprocess.TimeoutExpired as error:
-        raise BumpError(f"scripts/record took longer than {_RECORD_SECONDS} s") from error
-    if done.returncode:
-        raise BumpError(f"scripts/record --revision {revision} failed:\n{done.stderr.strip()}")
+    except subprocess.TimeoutExpired:
+        return f"scripts/record took longer than {_RECORD_SECONDS} s"
+    if not done.returncode:
+        return ""
+    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    return f"scripts/record failed: {one_line(last.removeprefix('record: '))}"
 
 
 def main(root: Path, arguments: Sequence[str]) -> int:
@@ -250,21 +290,33 @@ def main(root: Path, arguments: Sequence[str]) -> int:
             report=options.report,
         )
     except FAILURES as error:
-        print(f"bump: {error}\nThe tree is as it was.", file=sys.stderr)
+        say(f"bump: {error}\nThe tree is as it was.", error=True)
         return 1
     except KeyboardInterrupt:
-        print("bump: interrupted. The tree is as it was.", file=sys.stderr)
+        say("bump: interrupted. The tree is as it was.", error=True)
         return 130
-    print(f"{options.old} -> {options.new}\n\n{done.text(docs=True)}")
+    say(f"{options.old} -> {options.new}\n\n{done.text(docs=True)}")
     if done.questions:
-        print("\n### To decide by hand\n")
+        say("\n### To decide by hand\n")
         for where, question in done.questions.items():
-            print(f"- {where}: {question}")
-    print(
-        f"\nWritten to {', '.join(WRITTEN)}. Next: read the diff, run scripts/test, commit.",
-        file=sys.stderr,
-    )
+            say(f"- {where}: {question}")
+    say(_what_next(done, options.new, options.old), error=True)
     return EXIT_DECIDE if done.questions else 0
+
+
+def _what_next(done: Bump, new: str, old: str) -> str:
+    if not done.wrote:
+        return f"\nNothing was written: spec/{new}.yaml says all of this already."
+    fragments = f"spec/{old}.yaml spec/{new}.yaml"
+    folder = f"generated/{codegen.PACKAGE}/r"
+    packages = " ".join(folder + one.replace("-", "_") for one in (old, new))
+    command = "git diff -- spec generated"
+    if new != old:
+        command = f"git diff --no-index {fragments}; git diff --no-index {packages}"
+    return (
+        f"\nWritten to {', '.join(WRITTEN)}. Next: read what differs, run scripts/test, commit.\n"
+        f"  {command}"
+    )
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -274,9 +326,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Exit codes: 0 done; 3 done, and something is left for a person to decide; "
         "others: failed, and the tree is as it was.",
     )
-    parser.add_argument("new", type=_day, metavar="NEW", help="revision to add, such as 2026-10-15")
+    parser.add_argument("new", type=day, metavar="NEW", help="revision to add, such as 2026-10-15")
     parser.add_argument(
-        "--from", dest="old", type=_day, metavar="OLD", required=True, help="kept revision"
+        "--from", dest="old", type=day, metavar="OLD", required=True, help="kept revision"
     )
     for side, default in (("old", "the fragment less its deviations"), ("new", "the owner's")):
         parser.add_argument(
@@ -290,9 +342,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _day(text: str) -> str:
+def day(text: str) -> str:
+    """A revision as an argument."""
     with suppress(ValueError):
-        if date.fromisoformat(text).isoformat() == text:
+        if _DAY.fullmatch(text) and date.fromisoformat(text):
             return text
     raise argparse.ArgumentTypeError(
         f"{text!r} is no day of the calendar; revisions are dates such as 2026-07-15"

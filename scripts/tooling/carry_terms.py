@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +9,11 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from tooling.carry_answers import set_or_remove
 from tooling.compare import Difference
-from tooling.fragment import in_lifecycle_order
+from tooling.deviations import LIMITS
+from tooling.fragment import in_lifecycle_order, is_limit
 from tooling.round_trip import RoundTrip, flow, quoted, spelled
 from tooling.sites import followed, operation_in
 from tooling.wire import FILTER, Wire, find_operation, read_wire
-
-_LIMIT = {"burst": re.compile(r"[1-9]\d{0,8}/s"), "steady": re.compile(r"[1-9]\d{0,8}/m")}
 
 
 def carry(
@@ -72,12 +70,9 @@ def _change_media_types(fragment: RoundTrip, upstream: Wire) -> None:
 def _change_limits(operation: CommentedMap, theirs: dict[str, Any]) -> None:
     """Take over what the limiter can read; what it starts from stays when upstream has no such."""
     ours = operation["x-klaviyo-ratelimit"]
-    limits = {
-        key: theirs[key] if _LIMIT[key].fullmatch(str(theirs.get(key))) else ours[key]
-        for key in _LIMIT
-    }
+    limits = {key: theirs[key] if is_limit(key, theirs.get(key)) else ours[key] for key in LIMITS}
     # Written anew as a whole: a remark between the old limits was about those.
-    others = {key: one for key, one in theirs.items() if key not in _LIMIT}
+    others = {key: one for key, one in theirs.items() if key not in LIMITS}
     operation["x-klaviyo-ratelimit"] = CommentedMap(
         (quoted(key), quoted(one)) for key, one in {**limits, **others}.items()
     )

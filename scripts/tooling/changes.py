@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve
 
-from tooling.compare import LEVELS, Level, Row, compare, differences, is_request
-from tooling.new_schema import is_attribute_name
+from tooling.compare import LEVELS, Level, Row, compare
+from tooling.new_schema import UNDESCRIBED
+from tooling.prose import in_full
 from tooling.schema import Document
+from tooling.terminal import one_line
 from tooling.wire import FILTER, Wire, read_wire
 
 _HEADINGS: dict[Level, str] = {
@@ -18,11 +20,10 @@ _HEADINGS: dict[Level, str] = {
     "compatible": "What is new or looser",
     "docs": "Only in the documentation",
 }
-_FIELDS = "query fields["
+_FIELDS = "query fields[catalog-variant-bulk-create-job]"
 _SERVICE = {
     "path": "The client asks there by itself.",
     "media type": "The client reads both.",
-    "rate limit": "The limiter starts from the tightest limits of all kept revisions.",
     "scopes": "Check that your key or token has them.",
 }
 
@@ -33,10 +34,8 @@ def changes_between(older: Document, newer: Document) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.level != "docs")
 
 
-def report(
-    old: Wire, new: Wire, questions: Mapping[str, str], *, fragment: str, words: bool
-) -> tuple[Row, ...]:
-    """The rows of a bump: what changed, what to decide, and what to word better in `fragment`.
+def report(old: Wire, new: Wire, questions: Mapping[str, str], *, words: bool) -> tuple[Row, ...]:
+    """The rows of a bump: what changed, and what to decide.
 
     Args:
         words: whether `old` has the owner's words, to be compared, and not our own.
@@ -52,18 +51,24 @@ def report(
         Row("breaking", where, f"{where} goes with what is gone. To decide: {question}.")
         for where, question in open_questions.items()
     ]
-    rows += [
-        Row("docs", one.where, f"{one.where} has a generated description; word it in {fragment}.")
-        for one in differences(old, new)
-        if one.fact == "present" and one.new and _is_described(one.where)
-    ]
-    return tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
+    return in_order(rows)
 
 
-def _is_described(where: str) -> bool:
-    return not where.startswith(f"{FILTER}.") and (
-        is_request(where) or is_attribute_name(where.rpartition(".")[2]) or where.isdecimal()
-    )
+def to_describe(carried: Document, owner: Wire, file: str) -> Iterator[Row]:
+    """Places of a fragment whose description is a generated one, with the owner's words at hand."""
+    for where, place in read_wire(carried).places.items():
+        if str(place.docs.get("description", "")).startswith(UNDESCRIBED):
+            theirs = owner.places[where].docs.get("description") if where in owner.places else None
+            said = f" The owner says: {in_full(theirs)}" if theirs else ""
+            yield Row(
+                "docs", where, f"{where} has a generated description; word it in {file}.{said}"
+            )
+
+
+def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows with the gravest first, safe to show."""
+    shown = (evolve(row, where=one_line(row.where), what=one_line(row.what)) for row in rows)
+    return tuple(sorted(shown, key=lambda row: LEVELS.index(row.level)))
 
 
 def as_json(rows: Iterable[Row]) -> str:
@@ -112,8 +117,14 @@ def in_python(row: Row) -> str:
         return "`job.attributes.job_id` is gone; use `job_id(job)`, which reads every revision."
     if row.where == "200.data[].id" and row.level == "compatible":
         return "`job.id` is new; `job_id(job)` reads it, and `attributes.job_id` of old revisions."
-    if row.level == "service":
-        return f"{row.what} {_SERVICE.get(row.where, '')}".rstrip()
+    if row.where in _SERVICE and row.level == "service":
+        return f"{row.what} {_SERVICE[row.where]}"
+    if row.where == "rate limit" and row.what.startswith("The rate limit "):
+        return f"{row.what} The limiter starts from the tightest limits of all kept revisions."
+    if row.where == "rate limit":
+        return f"{row.what} The limiter learns it from the headers of answers, if they tell."
+    if name is None and " is new and optional" in row.what and row.where.startswith("query "):
+        return row.what if row.where.startswith(FILTER) else f"{row.what} `extra_query` sends it."
     if name is None:
         return row.what
     rest = row.what.replace(row.where, f"`{name}`", 1).replace(row.where, name)
@@ -122,9 +133,9 @@ def in_python(row: Row) -> str:
 
 def python_name(where: str) -> str | None:
     """What a place on the wire is called by those who import us, None when they never see it."""
-    if where.startswith(_FIELDS):
+    if where == _FIELDS:
         return "fields="
-    if where == FILTER or where.startswith(f"{FILTER}."):
+    if where in (FILTER, f"{FILTER}.status"):
         return "status="
     if where == "query page[cursor]":
         return "cursor="

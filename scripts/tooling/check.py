@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from tooling import codegen, fragment, upstream
-from tooling.bump import kept_revisions
+from tooling.bump import day, kept_revisions
 from tooling.deviations import Agreement, agreement, upstream_side
 from tooling.schema import DocumentError
+from tooling.terminal import one_line, say
 from tooling.wire import read_wire
 
 _UNUSABLE = (DocumentError, codegen.GenerationError, fragment.FragmentError)
@@ -78,7 +78,7 @@ def check_spec(root: Path) -> list[str]:
             validate(document)
             upstream_side(document)
         except (OpenAPIValidationError, DocumentError) as error:
-            found.append(f"spec/{one.file.name}: {str(error).splitlines()[0]}")
+            found.append(f"spec/{one.file.name}: {one_line(str(error))}")
     return found + codegen.check(root / "spec", root / "generated")
 
 
@@ -90,15 +90,19 @@ def main(root: Path, arguments: Sequence[str]) -> int:
             compared = check_upstream(root, options.upstream, options.revision)
             revision, found = compared.revision, compared.lines()
             if compared.of_another_revision:
-                print(f"{options.upstream} says it is revision {compared.stated}, not {revision}")
+                say(f"{options.upstream} says it is revision {compared.stated}, not {revision}")
             well = f"{revision} agrees with {options.upstream} apart from its declared deviations"
         else:
             found = check_spec(root)
             well = "the fragments are valid, and generated/ and the lock are what spec/ makes"
     except _UNUSABLE as error:
-        print(f"check: {error}", file=sys.stderr)
+        say(f"check: {error}", error=True)
         return 2
-    print("\n".join(found) if found else well)
+    say("\n".join(map(one_line, found)) if found else well)
+    if found and options.upstream:
+        taken = f"scripts/bump {revision} --from {revision} --upstream-new {options.upstream}"
+        kept = f"what differs on purpose stands in x-deviations of spec/{revision}.yaml"
+        say(f"To take it over: {taken}; {kept}, with its reason.", error=True)
     return 1 if found else 0
 
 
@@ -109,7 +113,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Exit codes: 0 all well; 1 differences, which are listed; 2 could not be checked.",
     )
     parser.add_argument("--upstream", metavar="FILE|URL", help="the owner's OpenAPI document")
-    parser.add_argument("--revision", help="fragment to compare (default: the document's own)")
+    parser.add_argument(
+        "--revision", type=day, help="fragment to compare (default: the document's own)"
+    )
     options = parser.parse_args(arguments)
     if options.revision and not options.upstream:
         parser.error("--revision needs --upstream")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tooling.prose import changed_words, lists_filters, plain, unique, words
 from tooling.schema import Fact
@@ -63,10 +63,51 @@ def differences(old: Wire, new: Wire) -> Iterator[Difference]:
 
 def compare(old: Wire, new: Wire) -> tuple[Row, ...]:
     """All findings, the gravest first, and within a level in the order of the documents."""
+    names = renamed(old, new)
     rows = [row for found in differences(old, new) for row in _rows(found, old, new)]
+    rows = [
+        evolve(row, what=f"{row.what} Probably it is {names[row.where]} now.")
+        if row.where in names
+        else row
+        for row in rows
+    ]
     rows += _service_rows(old, new)
     rows += [Row("docs", where, what) for where, what in changed_words(old, new)]
     return tuple(sorted(rows, key=lambda row: LEVELS.index(row.level)))
+
+
+def renamed(old: Wire, new: Wire) -> dict[str, str]:
+    """What is gone, with its likely new name: the one thing of its type that came in its place."""
+    found = [one for one in differences(old, new) if one.fact == "present"]
+    gone = [one.where for one in found if one.old and not _is_filter(one.where)]
+    came = [one.where for one in found if one.new and not _is_filter(one.where)]
+    likely = {
+        where: [at for at in came if _alike(where, old.places[where], at, new.places[at])]
+        for where in gone
+    }
+    taken = [names[0] for names in likely.values() if len(names) == 1]
+    return {
+        where: _last_name(names[0])
+        for where, names in likely.items()
+        if len(names) == 1 and taken.count(names[0]) == 1
+    }
+
+
+def _is_filter(where: str) -> bool:
+    return where.startswith(f"{FILTER}.")
+
+
+def _alike(where: str, before: Place, at: str, after: Place) -> bool:
+    known = [
+        (place.kind, place.parent, place.facts.get("type"), place.facts.get("format"))
+        for place in (before, after)
+    ]
+    same_place = where.removesuffix(_last_name(where)) == at.removesuffix(_last_name(at))
+    return same_place and known[0] == known[1]
+
+
+def _last_name(where: str) -> str:
+    return where.rpartition(" ")[2] if is_request(where) else where.rpartition(".")[2]
 
 
 def _merged(old: Mapping[str, Place], new: Mapping[str, Place]) -> list[str]:
@@ -149,7 +190,7 @@ def _presence(where: str, place: Place, *, came: bool) -> Row:
         return Row("breaking", where, f"{where} is no longer taken; it was {kind}.")
     if place.facts.get("required"):
         return Row("breaking", where, f"{where} is new and must be sent: {kind}.")
-    return Row("compatible", where, f"{where} is new and may be sent: {kind}.")
+    return Row("compatible", where, f"{where} is new and optional: {kind}.")
 
 
 def describe(place: Place) -> str:
@@ -252,6 +293,12 @@ def _service_rows(old: Wire, new: Wire) -> Iterator[Row]:
             if where == "media type":
                 # That of an answer that comes or goes does so with it.
                 changed = [fact for fact in changed if fact in was and fact in now]
+            if where == "rate limit":
+                for fact in [fact for fact in changed if fact not in ("burst", "steady")]:
+                    changed.remove(fact)
+                    values = [_terms([facts.get(fact)]) for facts in (was, now)]
+                    what = f"The {fact} limit was {values[0]} and is now {values[1]}."
+                    yield Row("service", where, what)
             if changed:
                 yield _service_row(where, changed, was, now)
 

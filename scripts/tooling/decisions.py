@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from tooling.compare import Difference, differences
+from tooling.compare import Difference, differences, renamed
+from tooling.fragment import is_limit
+from tooling.new_schema import is_attribute_name
 from tooling.wire import FILTER, REVISION, Wire
 
-_STATUS = "200.data[].attributes.status"
-_IDS = ("200.data[].id", "200.data[].attributes.job_id")
+_ATTRIBUTES = "200.data[].attributes."
+_STATUS = f"{_ATTRIBUTES}status"
+_IDS = ("200.data[].id", f"{_ATTRIBUTES}job_id")
 # What the overlay is built on, and what of it would have nothing to stand on.
 _RELIED_ON = {
     "200": "every page",
@@ -23,14 +26,28 @@ _RELIED_ON = {
     "query page[cursor]": "going from page to page",
     "query fields[catalog-variant-bulk-create-job]": "sparse fieldsets",
     REVISION: "pinning a revision",
+    **{
+        f"{status}.errors{rest}": "the details of an APIError"
+        for status in ("4XX", "5XX")
+        for rest in ("", "[]", "[].code", "[].title", "[].detail", "[].source")
+    },
 }
+_FIRM = ("200", "200.data", "200.data[]", "200.data[].attributes")
+_LIMITS = {"burst": "per second", "steady": "per minute"}
+
+Users = Callable[[str], str]
 
 
-def to_decide(old: Wire, new: Wire) -> dict[str, str]:
-    """By place, the question that the change there puts to a person."""
+def to_decide(old: Wire, new: Wire, users: Users) -> dict[str, str]:
+    """By place, the question that the change there puts to a person.
+
+    Args:
+        users: tells where the overlay goes by the name of an attribute.
+    """
     questions: dict[str, str] = {}
+    names = renamed(old, new)
     for one in differences(old, new):
-        for question in _questions(one, new):
+        for question in _questions(one, new, users, names.get(one.where)):
             questions.setdefault(one.where, question)
     had_id, has_id = (any(where in wire.places for where in _IDS) for wire in (old, new))
     if had_id and not has_id:
@@ -38,38 +55,80 @@ def to_decide(old: Wire, new: Wire) -> dict[str, str]:
     return questions
 
 
-def _questions(one: Difference, new: Wire) -> Iterator[str]:
+def _questions(one: Difference, new: Wire, users: Users, name: str | None) -> Iterator[str]:
     place = new.places.get(one.where)
     if place is None or (one.fact in ("type", "repeats") and one.where in _RELIED_ON):
-        if one.where in _RELIED_ON:
-            yield f"what becomes of {_RELIED_ON[one.where]}, which the overlay builds on this"
-        return
-    if place.kind == "request":
-        if place.facts.get("required") and one.fact in ("present", "required"):
-            yield "what the client is to send there"
-        elif one.fact in ("type", "style", "explode", "default"):
-            yield "whether what the client sends there still means the same"
-        elif one.fact == "operators" and "equals" not in _values(one.new):
-            yield f"what becomes of {_RELIED_ON[f'{FILTER}.status']}"
+        yield from _on_what_is_gone(one, users, name)
+        if place is None:
+            return
+    if place.kind == "service":
+        yield from _on_terms(one)
+    elif place.kind == "request":
+        yield from _on_requests(one, bool(place.facts.get("required")))
     elif one.fact == "type":
         yield "whether callers are to get the new type as it is"
-    elif (
-        one.fact == "enum"
-        and one.where == _STATUS
-        and set(_values(one.new)) - set(_values(one.old))
-    ):
-        yield "where in a job's life it stands (LIFECYCLE in scripts/tooling/fragment.py)"
+    elif one.fact == "enum" and one.where == _STATUS:
+        if not isinstance(one.new, tuple) or set(one.new) - set(_values(one.old)):
+            yield "where in a job's life it stands (LIFECYCLE in scripts/tooling/fragment.py)"
     elif one.fact == "present" and place.parent is None:
         yield "what the client does with such an answer"
-    elif one.fact == "present" and not one.where.rpartition(".")[2].isidentifier():
-        if one.where.endswith(("[]", ".*")):
-            return
-        yield "how callers are to reach a name that no Python attribute can have"
-    elif one.where in ("200", "200.data", "200.data[]", "200.data[].attributes"):
-        if one.fact in ("required", "nullable"):
-            yield "what the overlay does without it; the models still insist on it"
-    elif one.where in ("server", "authentication"):
+    elif one.fact == "present":
+        name = one.where.removeprefix(f"{place.parent}.")
+        unnamed = one.where.endswith(("[]", ".*")) or " header " in one.where
+        if not unnamed and not is_attribute_name(name):
+            yield "how callers are to reach it; no attribute of the models can have that name"
+    elif one.where in _FIRM and one.fact in ("required", "nullable"):
+        yield "what the overlay does without it; the models still insist on it"
+
+
+def _on_what_is_gone(one: Difference, users: Users, name: str | None) -> Iterator[str]:
+    now = f"; it is probably {name} now" if name else ""
+    attribute = one.where.removeprefix(_ATTRIBUTES)
+    if one.where in _RELIED_ON:
+        yield f"what becomes of {_RELIED_ON[one.where]}, which the overlay builds on this{now}"
+    elif one.where.startswith(("query ", "cookie ", "path ", "header ")):
+        if not one.where.startswith(f"{FILTER}."):
+            yield f"what becomes of whoever sends it{now}"
+    elif attribute != one.where and one.where not in _IDS and attribute.isidentifier():
+        places = users(attribute)
+        if places:
+            yield f"what becomes of {places}, which go by its name{now}"
+
+
+def _on_terms(one: Difference) -> Iterator[str]:
+    if one.where in ("server", "authentication"):
         yield "whether the client has to change for it"
+    elif one.where == "rate limit":
+        if one.fact not in _LIMITS:
+            if one.new is None:
+                return
+            yield f"whether the limiter has to know the limit {one.fact}; it does not yet"
+        elif not is_limit(one.fact, one.new):
+            yield (
+                f"how many requests {_LIMITS[one.fact]} the limiter starts from; "
+                "so far it goes on with what the fragment said before"
+            )
+
+
+def _on_requests(one: Difference, required: bool) -> Iterator[str]:
+    parameter = one.where.split(" ", 1)[0] in ("query", "header", "cookie", "path")
+    if one.where.startswith(f"{FILTER}."):
+        if one.fact == "present" and one.where != f"{FILTER}.status":
+            yield "whether the client shall offer this filter; so far it filters by status alone"
+        elif (
+            one.fact == "operators"
+            and one.where == f"{FILTER}.status"
+            and "equals" not in _values(one.new)
+        ):
+            yield f"what becomes of {_RELIED_ON[f'{FILTER}.status']}"
+    elif required and one.fact in ("present", "required"):
+        yield "what the client is to send there"
+    elif one.fact == "present" and parameter and "." not in one.where:
+        yield "whether the client shall offer it by name"
+    elif one.fact in ("type", "style", "explode", "default"):
+        yield "whether what the client sends there still means the same"
+    elif one.fact == "enum" and one.new is None:
+        yield "whether the client goes on refusing what is not in the list it has"
 
 
 def _values(value: object) -> tuple[object, ...]:

@@ -40,9 +40,10 @@ def declare(fragment: RoundTrip, upstream: Wire) -> None:
     said = {(one.where, one.fact): one for one in declared(fragment.data)}
     values = {(one.where, one.fact): one for one in needed}
     reasons = _take_out(fragment.data, {key for key, one in said.items() if values.get(key) != one})
-    order = [*read_wire(fragment.data).places, *upstream.places]
+    places = [*read_wire(fragment.data).places, *upstream.places]
+    order = {where: number for number, where in reversed(list(enumerate(places)))}
     facts = (*FACTS, *LIMITS)
-    for one in sorted(needed, key=lambda one: (order.index(one.where), facts.index(one.fact))):
+    for one in sorted(needed, key=lambda one: (order[one.where], facts.index(one.fact))):
         if said.get((one.where, one.fact)) != one:
             reason = reasons.get((one.where, one.fact)) or _reason(fragment.data, one)
             _put_in(fragment, one, reason)
@@ -81,6 +82,8 @@ def _reason(document: CommentedMap, one: Deviation) -> Any:
     for entry in _alike(document, one):
         if rest and any(str(where).partition(".")[2] == rest for where in entry["where"]):
             return entry["reason"]
+    if " header " in one.where:
+        return "The models describe bodies."
     return _REASONS.get(one.fact, _OTHER_REASON)
 
 

@@ -29,6 +29,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}(\[[A-Za-z0-9_.-]{1,100}\])?", re.ASCII)
 _LOCAL = frozenset({"client", "headers", "kwargs", "params"})
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_LIMITS = {"burst": re.compile(r"[1-9]\d{0,8}/s"), "steady": re.compile(r"[1-9]\d{0,8}/m")}
 
 
 class FragmentError(Exception):
@@ -167,8 +168,8 @@ def _fragment(file: Path, document: dict[str, Any]) -> Fragment:
         date=date,
         path=_fitting(file, "path", path, _PATH),
         media_type=_fitting(file, "media type", media_type, _MEDIA_TYPE),
-        burst=_limit(file, limits["burst"], "s"),
-        steady=_limit(file, limits["steady"], "m"),
+        burst=_limit(file, limits, "burst"),
+        steady=_limit(file, limits, "steady"),
         fields=_words(file, "field", schemas["JobField"]["enum"]),
         statuses=in_lifecycle_order(_words(file, "status", schemas["JobStatus"]["enum"])),
         id_in_attributes="id" not in schemas["Job"]["properties"],
@@ -257,13 +258,18 @@ def _check_names(file: Path, schemas: dict[str, Any]) -> None:
                 ) from error
 
 
-def _limit(file: Path, text: str, unit: str) -> int:
-    number, _, per = str(text).partition("/")
-    if not number.isdecimal() or per != unit:
+def _limit(file: Path, limits: dict[str, Any], key: str) -> int:
+    if not is_limit(key, limits[key]):
         raise FragmentError(
-            f"{file.name}: x-klaviyo-ratelimit says {text!r}; expected a form like 75/{unit}"
+            f"{file.name}: x-klaviyo-ratelimit says {key} {limits[key]!r}; "
+            "expected forms are 75/s for burst and 750/m for steady"
         )
-    return int(number)
+    return int(str(limits[key]).partition("/")[0])
+
+
+def is_limit(key: str, value: object) -> bool:
+    """Whether this can be the limit of that name: `75/s` as `burst`, `750/m` as `steady`."""
+    return bool(_LIMITS[key].fullmatch(str(value)))
 
 
 def in_lifecycle_order(statuses: Sequence[str]) -> tuple[str, ...]:

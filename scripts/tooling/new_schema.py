@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from tooling.naming import component_name
 from tooling.round_trip import RoundTrip, spelled
+from tooling.schema import Fact
 from tooling.wire import REVISION, Place, Wire
 
 OPEN_OBJECT = "JsonObject"
@@ -54,6 +55,7 @@ class SchemaWriter:
         schema: dict[str, Any] = {"type": [*kinds, "null"]} if kinds else {}
         if kinds and place.facts.get("format"):
             schema["format"] = place.facts["format"]
+        schema |= _bounds(place.facts["bounds"])
         if kinds == ["array"]:
             schema["items"] = self._item(f"{where}[]", after)
         return schema
@@ -106,8 +108,7 @@ class SchemaWriter:
             item["format"] = facts["format"]
         if isinstance(facts["enum"], tuple):
             item["enum"] = facts["enum"]
-        bounds = facts["bounds"] if isinstance(facts["bounds"], tuple) else ()
-        limits = {str(one[0]): one[1] for one in bounds if isinstance(one, tuple)}
+        limits = _bounds(facts["bounds"])
         schema: dict[str, Any] = {"description": self.description}
         if kind.startswith("array of "):
             of_list = {key: value for key, value in limits.items() if key.endswith("Items")}
@@ -136,6 +137,11 @@ def is_attribute_name(name: str) -> bool:
     return bool(
         _ATTRIBUTE.fullmatch(name) and not keyword.iskeyword(name) and name not in _IN_ANNOTATIONS
     )
+
+
+def _bounds(facts: Fact) -> dict[str, Fact]:
+    pairs = facts if isinstance(facts, tuple) else ()
+    return {str(one[0]): one[1] for one in pairs if isinstance(one, tuple)}
 
 
 def _or_null(reference: str) -> dict[str, Any]:

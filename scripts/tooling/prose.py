@@ -9,6 +9,7 @@ from tooling.schema import Fact
 from tooling.wire import FILTER, Wire
 
 _WORDS_AT_MOST = 90
+_QUOTED_AT_MOST = 1000
 
 
 def changed_words(old: Wire, new: Wire) -> Iterator[tuple[str, str]]:
@@ -80,6 +81,12 @@ def words(value: Fact) -> str:
     if len(text) > _WORDS_AT_MOST:
         text = f"{text[: _WORDS_AT_MOST - 3]}..."
     return f'"{text}"' if isinstance(value, str) else text
+
+
+def in_full(value: Fact) -> str:
+    """Somebody's own words, in quotes and on one line; a screenful of them at most."""
+    text = " ".join(plain(value).split())
+    return f'"{text if len(text) <= _QUOTED_AT_MOST else text[: _QUOTED_AT_MOST - 3] + "..."}"'
 
 
 def plain(value: Fact) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dateutil.relativedelta import relativedelta
+
 from tooling import changes, codegen
-from tooling.bump import FAILURES, BumpError, kept_revisions
+from tooling.bump import FAILURES, BumpError, day, kept_revisions
+from tooling.terminal import say
 from tooling.tree import all_or_nothing
 
 # Where examples stand that pin a revision.
@@ -83,9 +86,16 @@ def _write_changelog(file: Path, revision: str, left: Sequence[str]) -> None:
     entry = (
         f"## Revision {revision}, retired\n\n"
         f'`Client(revision="{revision}")` raises `ValueError`, `{name}` is gone; '
-        f"use {' or '.join(reversed(left))}."
+        f"use {' or '.join(_alive(left))}."
     )
     file.write_text(changes.changelog(text, entry), encoding="utf-8")
+
+
+def _alive(left: Sequence[str]) -> list[str]:
+    """The newest one first; without those that the API has retired, two years after their date."""
+    today = datetime.now(UTC).date()
+    alive = [one for one in left if date.fromisoformat(one) + relativedelta(years=2) > today]
+    return alive[::-1] or [left[-1]]
 
 
 def main(root: Path, arguments: Sequence[str]) -> int:
@@ -95,15 +105,17 @@ def main(root: Path, arguments: Sequence[str]) -> int:
         description="Remove a revision of the API, and all that was made from it.",
         epilog="Exit codes: 0 done; others: failed, and the tree is as it was.",
     )
-    parser.add_argument("revision", metavar="REVISION", help="a kept one that is not the newest")
+    parser.add_argument(
+        "revision", type=day, metavar="REVISION", help="a kept one that is not the newest"
+    )
     revision = parser.parse_args(arguments).revision
     try:
         left = retire(root, revision)
     except FAILURES as error:
-        print(f"retire: {error}\nThe tree is as it was.", file=sys.stderr)
+        say(f"retire: {error}\nThe tree is as it was.", error=True)
         return 1
     except KeyboardInterrupt:
-        print("retire: interrupted. The tree is as it was.", file=sys.stderr)
+        say("retire: interrupted. The tree is as it was.", error=True)
         return 130
-    print(f"{revision} is gone; left: {', '.join(left)}")
+    say(f"{revision} is gone; left: {', '.join(left)}")
     return 0

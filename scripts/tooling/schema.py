@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, frozen
 
+from tooling.terminal import one_line
+
 Fact: TypeAlias = "str | bool | int | float | tuple[Fact, ...] | None"
 Document: TypeAlias = Mapping[str, Any]
 
@@ -29,6 +31,25 @@ DOCS = ("title", "description", "example", "examples", "default")
 
 class DocumentError(Exception):
     """A document that cannot be read as OpenAPI; the message is one line that says where."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+class Unfolded(dict[str, Any]):
+    """A document whose schemas are unfolded a limited number of times.
+
+    References that lead to references make more of them than any machine can hold.
+    """
+
+    _AT_MOST = 20_000
+    _count = 0
+
+    def count(self, where: str) -> None:
+        """Called once for each schema."""
+        self._count += 1
+        if self._count > self._AT_MOST:
+            raise DocumentError(f"{where}: unfolds into more than {self._AT_MOST} schemas")
 
 
 @frozen
@@ -96,6 +117,8 @@ def resolve(document: Document, raw: Any, where: str, path: tuple[str, ...] = ()
         where: place of the schema, for error messages.
         path: references that are being unfolded on the way here.
     """
+    if isinstance(document, Unfolded):
+        document.count(where)
     if isinstance(raw, bool):
         return Schema()
     if not isinstance(raw, Mapping):
@@ -246,7 +269,18 @@ def _either(choices: Sequence[Schema]) -> Schema:
         required=frozenset.intersection(*(choice.required for choice in real)),
         items=_one_or_either(items) if items else None,
         values=_one_or_either(values) if values else None,
+        docs=_shared_docs(real),
     )
+
+
+def _shared_docs(choices: Sequence[Schema]) -> dict[str, Fact]:
+    """What all choices say in the same words."""
+    first, *others = choices
+    return {
+        key: said
+        for key, said in first.docs.items()
+        if all(key in choice.docs and choice.docs[key] == said for choice in others)
+    }
 
 
 def _one_or_either(choices: Sequence[Schema]) -> Schema:

@@ -13,13 +13,18 @@ import httpx
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from tooling.prose import plain
 from tooling.round_trip import NO_YAML, yaml_fault
 from tooling.schema import DocumentError
-from tooling.wire import find_operation, read_wire
+from tooling.terminal import is_visible
+from tooling.wire import Wire, find_operation, read_wire
 
 _TIMEOUT_SECONDS = 30.0
 _TOO_DEEP = "is nested too deeply"
-_BYTES_AT_MOST = 100 * 1024 * 1024
+# The owner's whole document has some five million bytes; reading YAML is slow.
+_BYTES_AT_MOST = 32 * 1024 * 1024
+_YAML_AT_MOST = 4 * 1024 * 1024
+_VALUES_AT_MOST = 1_000_000
 
 
 def published(revision: str) -> str:
@@ -44,10 +49,18 @@ def load(source: str) -> dict[str, Any]:
         try:
             path, item = find_operation(document)
             document = {**document, "paths": {path: item}}
-            read_wire(document)
+            _refuse_invisible(read_wire(document))
         except DocumentError as error:
             raise DocumentError(f"{source}: {error}") from None
     return document
+
+
+def _refuse_invisible(wire: Wire) -> None:
+    """What is carried over becomes text that people read: it has to be what they see."""
+    for where, place in wire.places.items():
+        for said in (where, *map(plain, place.facts.values())):
+            if not is_visible(said):
+                raise DocumentError(f"{where}: has characters that cannot be seen: {said[:100]}")
 
 
 @contextmanager
@@ -68,9 +81,14 @@ def whatever_its_shape(source: str) -> Iterator[None]:
 
 def _read(source: str) -> bytes:
     try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise DocumentError(f"{source}: cannot be read: {error.strerror}") from error
+        with Path(source).open("rb") as stream:
+            content = stream.read(_BYTES_AT_MOST + 1)
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else error
+        raise DocumentError(f"{source}: cannot be read: {told}") from error
+    if len(content) > _BYTES_AT_MOST:
+        raise DocumentError(f"{source}: is larger than {_BYTES_AT_MOST} bytes")
+    return content
 
 
 def _fetched(address: str) -> bytes:
@@ -112,9 +130,24 @@ def _parsed(content: bytes, source: str) -> dict[str, Any]:
 
 
 def _yaml(text: str, source: str) -> Any:
+    if len(text) > _YAML_AT_MOST:
+        raise DocumentError(f"{source}: is no JSON, and too large to be read as YAML")
     try:
         document = YAML(typ="safe").load(io.StringIO(text))
+        if _size(document, {}) > _VALUES_AT_MOST:
+            raise DocumentError(f"{source}: its aliases make more than {_VALUES_AT_MOST} values")
         # As if it had been JSON: dates as text, aliases written out, nothing that holds itself.
         return json.loads(json.dumps(document, default=str))
     except NO_YAML as error:
         raise DocumentError(f"{source}: is neither JSON nor YAML: {yaml_fault(error)}") from None
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are with all aliases written out."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 0  # What holds itself is told by who writes it out.
+        inside = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in inside)
+    return known[id(value)]

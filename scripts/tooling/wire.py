@@ -18,6 +18,7 @@ from tooling.schema import (
     DocumentError,
     Fact,
     Schema,
+    Unfolded,
     dereference,
     freeze,
     list_in,
@@ -36,6 +37,7 @@ OPERATION_NAMES = frozenset(
     }
 )
 _TOP = "the document"  # for what stands in none of its parts
+_PLACES_AT_MOST = 5_000
 _POSITIONS = ("query", "header", "path", "cookie")
 FILTER = "query filter"
 REVISION = "header revision"
@@ -76,6 +78,7 @@ def read_wire(document: Document) -> Wire:
         DocumentError: the document is no OpenAPI, lacks the operation, or contradicts itself.
     """
     path, item = find_operation(document)
+    document = Unfolded(document)
     operation = dereference(document, item["get"], f"paths.{path}.get")
     places: dict[str, Place] = {}
     for owner in (item, operation):
@@ -96,6 +99,8 @@ def read_wire(document: Document) -> Wire:
             media_types[str(status)] = tuple(sorted(content))
         places.update(_response(document, str(status), response))
     places.update(_service(document, path, operation, media_types))
+    if len(places) > _PLACES_AT_MOST:
+        raise DocumentError(f"{path}: describes {len(places)} things, more than {_PLACES_AT_MOST}")
     places["operation"] = Place("operation", {}, _operation_docs(operation))
     return Wire(_revision(document), places)
 

@@ -168,7 +168,7 @@ def test_the_report_lists_what_changed_gravest_first(clone: Path, tmp_path: Path
     before = upstream(tmp_path, revision=OLD)
     after = upstream(tmp_path, attribute_goes, attribute_comes, scope_comes)
     options = ["--upstream-old", before, "--upstream-new", after, "--report", str(report)]
-    assert bump.main(clone, [NEW, "--from", OLD, *options]) == 0
+    assert bump.main(clone, [NEW, "--from", OLD, *options]) == bump.EXIT_DECIDE
     rows = json.loads(report.read_bytes())
     assert all(set(row) == {"level", "where", "what"} for row in rows)
     assert [(row["level"], row["where"]) for row in rows] == [
@@ -181,7 +181,7 @@ def test_the_report_lists_what_changed_gravest_first(clone: Path, tmp_path: Path
 
 def test_the_changelog_speaks_python(clone: Path, tmp_path: Path) -> None:
     document = upstream(tmp_path, attribute_goes)
-    assert bump.main(clone, [NEW, "--from", OLD, "--upstream-new", document]) == 0
+    assert bump.main(clone, [NEW, "--from", OLD, "--upstream-new", document]) == bump.EXIT_DECIDE
     changelog = (clone / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "`job.attributes.expires_at` is gone" in changelog
 
@@ -218,8 +218,11 @@ def test_a_document_of_another_revision_is_taken_with_a_warning(
         f"bump: warning: {same} says it is revision {NEWER}, not {NEW}",
         f"bump: warning: {same} says it is revision {NEWER}, not {OLD}",
         "",
-        "Written to spec, generated, tests/cassettes, CHANGELOG.md. Next: read the diff, run "
+        "Written to spec, generated, tests/cassettes, CHANGELOG.md. Next: read what differs, run "
         "scripts/test, commit.",
+        f"  git diff --no-index spec/{OLD}.yaml spec/{NEW}.yaml; git diff --no-index "
+        "generated/klaviyo_variant_jobs_api/r2030_01_15 "
+        "generated/klaviyo_variant_jobs_api/r2030_04_15",
     ]
     assert json.loads(report.read_bytes()) == []
 
@@ -251,9 +254,12 @@ def test_what_only_a_person_can_decide_is_named(
     assert check.check_upstream(clone, edited, None).lines() == []
 
 
-def test_a_document_that_was_not_edited_changes_nothing(clone: Path, tmp_path: Path) -> None:
+def test_a_document_that_was_not_edited_changes_nothing(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [OLD, "--from", OLD, "--upstream-new", upstream(tmp_path, revision=OLD)]
     assert bump.main(clone, given) == 0
+    assert f"Nothing was written: spec/{OLD}.yaml says all of this" in capsys.readouterr().err
     assert status(clone) == ""
 
 
@@ -337,27 +343,63 @@ def test_a_revision_that_is_kept_is_not_made_from_another_one(
         bump.bump(clone, NEW, OLD, upstream_old=None, upstream_new=None)
 
 
-def replace_record(clone: Path, script: str) -> None:
-    record = clone / "scripts" / "record"
-    record.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    record.chmod(0o755)
+def replace_record(clone: Path, body: str) -> None:
+    """Let scripts/record do this and nothing else."""
+    text = f"import os, sys, time\ndef main(*_):\n    {body}\n"
+    (clone / "scripts" / "record").touch()
+    (clone / "scripts" / "tooling" / "record.py").write_text(text, encoding="utf-8")
     commit(clone)
 
 
-def test_a_failure_late_in_the_work_leaves_the_tree_as_it_was(
-    clone: Path, unchanged: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("sys.exit('record: nothing was written: no sandbox')", "nothing was written: no sandbox"),
+        ("raise KeyError('company')", "KeyError: 'company'"),
+        ("sys.exit('::add-mask::\\x1b[2J')", r": :add-mask::\x1b[2J"),
+    ],
+)
+def test_what_cannot_be_recorded_is_a_question_and_costs_nothing_else(
+    clone: Path,
+    tmp_path: Path,
+    unchanged: list[str],
+    capsys: pytest.CaptureFixture[str],
+    body: str,
+    told: str,
 ) -> None:
-    replace_record(clone, "echo no sandbox >&2\nexit 1")
-    assert bump.main(clone, unchanged) == 1
-    assert "no sandbox" in capsys.readouterr().err
-    assert status(clone) == ""
+    replace_record(clone, body)
+    report = tmp_path / "report.json"
+    assert bump.main(clone, [*unchanged, "--report", str(report)]) == bump.EXIT_DECIDE
+    printed = capsys.readouterr()
+    assert f"tests/cassettes/{NEW} was not recorded, for scripts/record failed: " in printed.out
+    assert told in printed.out
+    assert f"run scripts/record --revision {NEW}" in printed.out
+    assert "Traceback" not in printed.out + printed.err
+    assert [row["where"] for row in json.loads(report.read_bytes())] == ["cassettes"]
+    assert check.check_spec(clone) == []
+
+
+def test_what_cannot_be_generated_is_a_question_and_the_fragment_stays(
+    clone: Path,
+    unchanged: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def surprised(*_: object) -> None:
+        raise RuntimeError("no such thing\nat all")
+
+    monkeypatch.setattr(codegen, "generate", surprised)
+    assert bump.main(clone, unchanged) == bump.EXIT_DECIDE
+    told = "generated/ was not written, nor cassettes, for no such thing\\x0aat all; mend spec/"
+    assert told in capsys.readouterr().out
+    assert {line[3:] for line in status(clone).splitlines()} == {f"spec/{NEW}.yaml", "CHANGELOG.md"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_bump_leaves_the_tree_as_it_was(
     clone: Path, unchanged: list[str], number: signal.Signals
 ) -> None:
-    replace_record(clone, f"kill -{number.value} $PPID\nsleep 30")
+    replace_record(clone, f"os.kill(os.getppid(), {number.value}); time.sleep(30)")
     done = subprocess.run(
         [sys.executable, "-c", RUN, *unchanged],
         cwd=clone,

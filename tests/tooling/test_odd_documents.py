@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,15 @@ def project(folder: Path) -> Path:
     fragment_file = folder / "project" / "spec" / NEWEST.file.name
     fragment_file.parent.mkdir(parents=True)
     fragment_file.write_text(TEXT, encoding="utf-8")
-    return folder / "project"
+    root = folder / "project"
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    for command in (["init"], ["add", "--all"], [*identity, "commit", "--message", "one"]):
+        subprocess.run(["git", *command], cwd=root, check=True, capture_output=True)
+    return root
+
+
+def files_in(root: Path) -> set[str]:
+    return {file.name for file in root.rglob("*") if file.is_file() and ".git" not in file.parts}
 
 
 def test_a_check_tells_what_it_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +134,7 @@ def test_a_bump_does_its_work_or_leaves_all_as_it_was(
     root, odd = project(tmp_path), tmp_path / "odd.json"
     odd.write_text(spoiled(seed), encoding="utf-8")
     done = bump.main(root, [NEW, "--from", NEWEST.date, "--upstream-new", str(odd)])
-    made = {file.name for file in root.rglob("*") if file.is_file()}
+    made = files_in(root)
     if done == 1:
         assert "The tree is as it was." in capsys.readouterr().err
         assert made == {NEWEST.file.name}
