@@ -196,7 +196,7 @@ def _check_report(file: Path) -> None:
 
 def _check_kept(spec: Path, new: str, old: str) -> str:
     """See that there is something to do; gives the newest revision so far."""
-    kept = kept_revisions(spec)
+    kept = fragment.kept_dates(spec)
     if old not in kept:
         raise BumpError(f"there is no revision {old} to start from; kept are {', '.join(kept)}")
     if new in kept and new != old:
@@ -212,11 +212,6 @@ def _warn_of_another_revision(source: str, document: Wire, revision: str) -> Non
     if document.revision not in ("", revision):
         warning = f"{source} says it is revision {document.revision}, not {revision}"
         say(f"bump: warning: {warning}", error=True)
-
-
-def kept_revisions(spec: Path) -> list[str]:
-    """Dates of the fragments in a folder, oldest first."""
-    return [one.date for one in fragment.fragments(spec)]
 
 
 def _behind(ours: Wire, before: Wire, theirs: Wire) -> tuple[Row, ...]:

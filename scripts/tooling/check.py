@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from tooling import codegen, fragment, upstream
-from tooling.bump import day, kept_revisions
+from tooling.bump import day
 from tooling.deviations import Agreement, agreement, upstream_side
 from tooling.schema import DocumentError
 from tooling.terminal import one_line, say
@@ -58,7 +58,7 @@ def check_upstream(root: Path, source: str, revision: str | None) -> Comparison:
         DocumentError, FragmentError: one of the two cannot be read, or there is no such fragment.
     """
     theirs = read_wire(upstream.load(source))
-    kept = kept_revisions(root / "spec")
+    kept = fragment.kept_dates(root / "spec")
     revision = revision or theirs.revision or kept[-1]
     if revision not in kept:
         raise DocumentError(

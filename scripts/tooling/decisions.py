@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tooling.compare import Difference, differences, renamed
+from tooling.deviations import LIMITS
 from tooling.fragment import is_limit
 from tooling.new_schema import is_attribute_name
 from tooling.wire import FILTER, REVISION, Wire
@@ -33,7 +34,6 @@ _RELIED_ON = {
     },
 }
 _FIRM = ("200", "200.data", "200.data[]", "200.data[].attributes")
-_LIMITS = {"burst": "per second", "steady": "per minute"}
 
 Users = Callable[[str], str]
 
@@ -99,15 +99,12 @@ def _on_terms(one: Difference) -> Iterator[str]:
     if one.where in ("server", "authentication"):
         yield "whether the client has to change for it"
     elif one.where == "rate limit":
-        if one.fact not in _LIMITS:
+        if one.fact not in LIMITS:
             if one.new is None:
                 return
-            yield f"whether the limiter has to know the limit {one.fact}; it does not yet"
+            yield f"whether the limiter has to know the {one.fact} limit; it does not yet"
         elif not is_limit(one.fact, one.new):
-            yield (
-                f"how many requests {_LIMITS[one.fact]} the limiter starts from; "
-                "so far it goes on with what the fragment said before"
-            )
+            yield "what the limiter starts from; so far from what the fragment said before"
 
 
 def _on_requests(one: Difference, required: bool) -> Iterator[str]:

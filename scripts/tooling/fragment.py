@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ from ruamel.yaml import YAML
 
 from tooling.python_text import UnusableTextError, attribute, literal, name, one_line
 from tooling.round_trip import NO_YAML, yaml_fault
-from tooling.schema import DocumentError, Schema, dereference, resolve
+from tooling.schema import BOUNDS, DOCS, DocumentError, Schema, dereference, resolve
 from tooling.wire import read_wire
 
 OPERATION = "get_create_variants_jobs"
@@ -30,6 +32,13 @@ _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}(\[[A-Za-z0-9_.-]{1,100}\]
 _LOCAL = frozenset({"client", "headers", "kwargs", "params"})
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _LIMITS = {"burst": re.compile(r"[1-9]\d{0,8}/s"), "steady": re.compile(r"[1-9]\d{0,8}/m")}
+_SCHEMA_KEYS = frozenset(
+    {
+        *("$ref", "type", "format", "enum", "const", "properties", "required", "items"),
+        *("additionalProperties", "allOf", "anyOf", "oneOf"),
+        *(*BOUNDS, *DOCS),
+    }
+)
 
 
 class FragmentError(Exception):
@@ -100,16 +109,25 @@ def fragments(spec_dir: Path) -> list[Fragment]:
     Raises:
         FragmentError: there is none, or one of them lacks what the registry needs.
     """
-    files = sorted(file for file in spec_dir.iterdir() if _FILE_NAME.fullmatch(file.name))
-    if not files:
+    return [read(spec_dir / f"{date}.yaml") for date in kept_dates(spec_dir)]
+
+
+def kept_dates(spec_dir: Path) -> list[str]:
+    """The dates of all fragments of a folder, oldest first.
+
+    Raises:
+        FragmentError: there is none.
+    """
+    dates = sorted(one.stem for one in spec_dir.iterdir() if _FILE_NAME.fullmatch(one.name))
+    if not dates:
         raise FragmentError(f"{spec_dir} holds no fragment; expected files such as 2026-07-15.yaml")
-    return [read(file) for file in files]
+    return dates
 
 
 def load(file: Path) -> dict[str, Any]:
     """The document of a fragment, without its comments."""
     try:
-        document = YAML(typ="safe").load(file)
+        document = copy.deepcopy(_parsed(file.read_bytes()))
     except RecursionError as error:
         raise FragmentError(f"{file.name} is nested too deeply") from error
     except NO_YAML as error:
@@ -117,6 +135,11 @@ def load(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FragmentError(f"{file.name} is no mapping")
     return document
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes) -> Any:
+    return YAML(typ="safe").load(content)
 
 
 def read(file: Path) -> Fragment:
@@ -160,6 +183,7 @@ def _fragment(file: Path, document: dict[str, Any]) -> Fragment:
             "whatever the owner calls them"
         )
     schemas = document["components"]["schemas"]
+    _check_schema_keys(file, document)
     _check_names(file, schemas)
     limits = operation["x-klaviyo-ratelimit"]
     media_type = next(iter(operation["responses"]["200"]["content"]))
@@ -242,6 +266,42 @@ def _keyword(wire: str, taken: list[str]) -> str:
     if hasattr(builtins, text) or text in _LOCAL:
         text += "_"
     return attribute(text)
+
+
+def _check_schema_keys(file: Path, document: dict[str, Any]) -> None:
+    """See that the schemas hold no key that nobody reads, such as a misspelled one."""
+    for schema in _schemas_in(document):
+        for key in schema:
+            if key not in _SCHEMA_KEYS and not str(key).startswith("x-"):
+                known = ", ".join(sorted(_SCHEMA_KEYS))
+                raise FragmentError(
+                    f"{file.name}: no schema has {key!r}; is it a misspelling? Known are {known}"
+                )
+
+
+def _schemas_in(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        for key, child in part.items():
+            if key == "schema":
+                yield from _with_inner(child)
+            elif key == "schemas":
+                for schema in child.values():
+                    yield from _with_inner(schema)
+            else:
+                yield from _schemas_in(child)
+    elif isinstance(part, list):
+        for child in part:
+            yield from _schemas_in(child)
+
+
+def _with_inner(schema: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    choices = [one for key in ("allOf", "anyOf", "oneOf") for one in schema.get(key, [])]
+    lone = [schema.get("items"), schema.get("additionalProperties")]
+    for inner in (*schema.get("properties", {}).values(), *choices, *lone):
+        yield from _with_inner(inner)
 
 
 def _check_names(file: Path, schemas: dict[str, Any]) -> None:

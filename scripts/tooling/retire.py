@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dateutil.relativedelta import relativedelta
 
-from tooling import changes, codegen
-from tooling.bump import FAILURES, BumpError, day, kept_revisions
+from tooling import changes, codegen, fragment
+from tooling.bump import FAILURES, BumpError, day
 from tooling.terminal import say
 from tooling.tree import all_or_nothing
 
@@ -29,7 +29,7 @@ def retire(root: Path, revision: str) -> list[str]:
     Raises:
         one of bump.FAILURES: nothing was changed.
     """
-    left = _others(kept_revisions(root / "spec"), revision)
+    left = _others(fragment.kept_dates(root / "spec"), revision)
     with all_or_nothing(root, also=_EXAMPLES) as copy:
         (copy / "spec" / f"{revision}.yaml").unlink()
         codegen.generate(copy / "spec", copy / "generated")
