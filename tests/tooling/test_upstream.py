@@ -138,6 +138,66 @@ def test_a_broken_document_is_refused_with_the_place(
     assert told in refusal(written(tmp_path, json.dumps(document)))
 
 
+def test_what_cannot_be_seen_is_not_carried_over(tmp_path: Path) -> None:
+    document = small_document()
+    document["paths"][PATH]["get"]["x-klaviyo-scopes"] = ["catalogs:read\u202e"]
+    told = refusal(written(tmp_path, json.dumps(document)))
+    assert r"scopes: has characters that cannot be seen: catalogs:read\u202e" in told
+
+
+def test_a_document_of_any_size_is_refused_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "upstream.json"
+    with file.open("wb") as stream:
+        stream.truncate(100 * 1024 * 1024)
+    assert "is larger than 33554432 bytes" in refusal(str(file))
+    assert "too large to be read as YAML" in refusal(written(tmp_path, "a: b\n" * 1_000_000))
+
+
+def test_aliases_that_make_too_much_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
+    told = refusal(written(tmp_path, "\n".join(lines)))
+    assert "its aliases make more than 1000000 values" in told
+
+
+def references_unfold(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for number in range(20):
+        inside = {"$ref": f"#/components/schemas/Wide{number + 1}"}
+        names = [f"p{n}" for n in range(10)]
+        schemas[f"Wide{number}"] = {"type": "object", "properties": dict.fromkeys(names, inside)}
+    schemas["Wide20"] = {"type": "string"}
+    schemas["Links"] = {"$ref": "#/components/schemas/Wide0"}
+
+
+def a_great_many_properties(document: dict[str, Any]) -> None:
+    schema = {"type": "string"}
+    properties = {f"p{n}": schema for n in range(10_000)}
+    document["components"]["schemas"]["Links"] = {"type": "object", "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (references_unfold, "unfolds into more than 20000 schemas"),
+        (a_great_many_properties, "things, more than 5000"),
+    ],
+)
+def test_a_document_that_describes_too_much_is_refused(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    document = small_document()
+    spoil(document)
+    assert told in refusal(written(tmp_path, json.dumps(document)))
+
+
+def test_yaml_makes_plain_data_only(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    text = f"openapi: !!python/object/apply:os.system ['touch {mark}']"
+    assert "neither JSON nor YAML" in refusal(written(tmp_path, text))
+    assert not mark.exists()
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     assert "No such file" in refusal(str(tmp_path / "missing.json"))
 
