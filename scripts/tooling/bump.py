@@ -114,11 +114,16 @@ def bump(
         with upstream.whatever_its_shape(given):
             carried = _carry_over(copy / "spec", new, old, document)
         if carried is not None:
-            described = changes.to_describe(carried, theirs, f"spec/{new}.yaml")
+            words = [
+                *changes.to_describe(carried, theirs, new),
+                *changes.to_give_reasons(
+                    fragment.load(root / "spec" / f"{old}.yaml"), carried, new
+                ),
+            ]
             undone = _make(copy, new)
             found = evolve(
                 found,
-                rows=changes.in_order([*found.rows, *described, *_undone_rows(undone)]),
+                rows=changes.in_order([*found.rows, *words, *_undone_rows(undone)]),
                 questions={**found.questions, **undone},
                 wrote=True,
             )

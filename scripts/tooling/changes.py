@@ -54,15 +54,29 @@ def report(old: Wire, new: Wire, questions: Mapping[str, str], *, words: bool) -
     return in_order(rows)
 
 
-def to_describe(carried: Document, owner: Wire, file: str) -> Iterator[Row]:
-    """Places of a fragment whose description is a generated one, with the owner's words at hand."""
+def to_describe(carried: Document, owner: Wire, revision: str) -> Iterator[Row]:
+    """What a bump to `revision` described itself, with the owner's words at hand."""
     for where, place in read_wire(carried).places.items():
-        if str(place.docs.get("description", "")).startswith(UNDESCRIBED):
+        if str(place.docs.get("description", "")).startswith(f"{UNDESCRIBED}{revision}"):
             theirs = owner.places[where].docs.get("description") if where in owner.places else None
             said = f" The owner says: {in_full(theirs)}" if theirs else ""
-            yield Row(
-                "docs", where, f"{where} has a generated description; word it in {file}.{said}"
+            what = f"{where} has a generated description; word it in spec/{revision}.yaml.{said}"
+            yield Row("docs", where, what)
+
+
+def to_give_reasons(before: Document, carried: Document, revision: str) -> Iterator[Row]:
+    """Reasons of x-deviations that were given for more places than they now stand for."""
+    told = {(one["fact"], one["reason"]): one["where"] for one in before.get("x-deviations", [])}
+    for entry in carried.get("x-deviations", []):
+        gone = [
+            w for w in told.get((entry["fact"], entry["reason"]), []) if w not in entry["where"]
+        ]
+        if gone:
+            reason = (
+                f"{entry['fact']}, {in_full(entry['reason'])}, was given for {', '.join(gone)} too"
             )
+            what = f"x-deviations: {reason}; see in spec/{revision}.yaml whether it holds without."
+            yield Row("docs", "x-deviations", what)
 
 
 def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:

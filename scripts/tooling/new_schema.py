@@ -20,7 +20,7 @@ _OPEN_OBJECT_SCHEMA = {
     "type": "object",
 }
 # What a generated description starts with, until somebody words it better.
-UNDESCRIBED = "Upstream has this since "
+UNDESCRIBED = "Upstream had this by "
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 # An attribute hides these from the annotations behind it in the same class.
 _IN_ANNOTATIONS = frozenset({"Any", "Timestamp", "bool", "dict", "float", "int", "list", "str"})

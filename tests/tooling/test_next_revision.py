@@ -306,10 +306,21 @@ def test_the_owners_words_are_at_hand_while_a_person_words_a_description() -> No
 
     theirs = copy.deepcopy(OURS)
     described(theirs)
-    rows = changes.to_describe(carried_with(described), read_wire(theirs), "spec/x.yaml")
+    rows = changes.to_describe(carried_with(described), read_wire(theirs), NEWEST.date)
     (row,) = changes.in_order(rows)
     assert row.where == f"{ATTRIBUTES}.progress"
-    assert row.what.endswith(r'word it in spec/x.yaml. The owner says: "How\x1b far it is."')
+    assert f"word it in spec/{NEWEST.date}.yaml. The owner says: " in row.what
+    assert row.what.endswith(r'"How\x1b far it is."')
+
+
+def test_a_reason_that_may_not_hold_any_more_is_told() -> None:
+    places = ["200.links", "200.meta"]
+    entry = {"fact": "required", "upstream": True, "reason": "Links may be absent."}
+    before = {"x-deviations": [{**entry, "where": places}]}
+    carried = {"x-deviations": [{**entry, "where": places[1:]}]}
+    (row,) = changes.to_give_reasons(before, carried, NEWEST.date)
+    assert '"Links may be absent.", was given for 200.links too' in row.what
+    assert list(changes.to_give_reasons(before, before, NEWEST.date)) == []
 
 
 SEVERAL = """
