@@ -7,17 +7,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from tooling.compare import Difference
 from tooling.new_schema import SchemaWriter, is_attribute_name
-from tooling.round_trip import RoundTrip, quoted, spelled
+from tooling.round_trip import RoundTrip, flow, quoted, spelled
 from tooling.schema import BOUNDS, DocumentError, Fact
 from tooling.sites import Site, Sites, find_sites, operation_in, reference_in, sharing
 from tooling.wire import Wire
 
 # The overlay reads these without asking whether they are there.
 FIRM = frozenset({"200", "200.data", "200.data[]", "200.data[].attributes"})
+# Sparse fieldsets leave out every attribute that was not asked for.
+_SPARSE = "200.data[].attributes"
 _SPLIT_NAMES = {"200": "Page", "4XX": "Client", "5XX": "Server"}
 
 
@@ -35,10 +37,13 @@ def carry(
         if one.fact == "present" and one.new and place is not None and place.kind == "answer":
             _add(fragment, upstream, one.where, writer)
     for one in found:
-        place = upstream.places.get(one.where)
-        site = find_sites(fragment.data).get(one.where)
-        if one.fact != "present" and place is not None and site and one.where not in FIRM:
-            _change(one, site, upstream, writer)
+        if one.fact == "present" or one.where not in upstream.places or one.where in FIRM:
+            continue
+        sites = find_sites(fragment.data)
+        if one.fact == "required":
+            _change_required(one, sites)
+        elif one.where in sites:
+            _change(one, sites[one.where], upstream, writer)
 
 
 # Components used twice --------------------------------------------------------------------------
@@ -86,8 +91,11 @@ def _changed_schema(
         if parent in sites:
             return sites[parent].body, one.where.removeprefix(parent)
         return None, ""
-    if one.where not in sites or one.fact in ("required", "closed"):
+    if one.where not in sites or one.fact == "closed":
         return None, ""
+    if one.fact == "required":
+        owner = one.where.rpartition(".")[0]
+        return (sites[owner].body if owner in sites else None), one.where.removeprefix(owner)
     return sites[one.where].body if one.fact == "enum" else sites[one.where].slot, ""
 
 
@@ -160,6 +168,8 @@ def _add(fragment: RoundTrip, upstream: Wire, where: str, writer: SchemaWriter) 
         return
     before = _neighbour(upstream, where, parent)
     fragment.insert(owner.body["properties"], name, schema, after=before)
+    if upstream.places[where].facts["required"] and parent != _SPARSE:
+        _require(owner.body, name)
 
 
 def _neighbour(upstream: Wire, where: str, parent: str) -> str | None:
@@ -199,6 +209,43 @@ def _below(upstream: Wire, status: str) -> dict[str, object]:
 # What changes in place --------------------------------------------------------------------------
 
 
+def _change_required(one: Difference, sites: Sites) -> None:
+    owner, _, name = one.where.rpartition(".")
+    if owner == _SPARSE or owner not in sites:
+        return
+    body = sites[owner].body
+    required = body.get("required") or []
+    if one.new and name in body.get("properties", ()) and name not in required:
+        _require(body, name)
+    elif not one.new and name in required:
+        required.remove(name)
+        if not required:
+            del body["required"]
+
+
+def _require(body: CommentedMap, name: str) -> None:
+    if "required" in body:
+        body["required"].append(quoted(name))
+    else:
+        body.insert(list(body).index("properties"), "required", flow([name]))
+
+
+def _change_nullable(slot: CommentedMap, nullable: bool) -> None:
+    null = {"type": quoted("null")}
+    if "anyOf" in slot:
+        slot["anyOf"] = CommentedSeq(one for one in slot["anyOf"] if one.get("type") != "null")
+        if nullable:
+            slot["anyOf"].append(CommentedMap(null))
+        elif len(slot["anyOf"]) == 1 and "$ref" in slot["anyOf"][0]:
+            slot["$ref"] = slot.pop("anyOf")[0]["$ref"]
+    elif "$ref" in slot and nullable:
+        slot["anyOf"] = spelled([{"$ref": slot.pop("$ref")}, null])
+    elif "type" in slot:
+        kinds = [slot["type"]] if isinstance(slot["type"], str) else slot["type"]
+        kinds = [kind for kind in kinds if kind != "null"] + (["null"] if nullable else [])
+        slot["type"] = kinds[0] if len(kinds) == 1 else flow(kinds)
+
+
 def _change(one: Difference, site: Site, upstream: Wire, writer: SchemaWriter) -> None:
     facts = upstream.places[one.where].facts
     if facts["type"] == "nothing":
@@ -209,6 +256,8 @@ def _change(one: Difference, site: Site, upstream: Wire, writer: SchemaWriter) -
         if description:
             schema["description"] = description
         site.parent[site.key] = schema
+    elif one.fact == "nullable":
+        _change_nullable(site.slot, bool(one.new))
     elif one.fact == "format":
         set_or_remove(site.body, "format", facts["format"])
     elif one.fact == "enum" and "enum" in site.body:

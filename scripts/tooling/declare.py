@@ -16,7 +16,7 @@ from tooling.wire import Wire, read_wire
 
 _REASONS = {
     "present": "No attribute of a Python object can have such a name, so the models leave it out.",
-    "required": "Read like every other field, whatever is promised; a missing one costs no page.",
+    "required": "Sparse fieldsets leave out every attribute that was not asked for.",
     "nullable": "Read like every other field; null means the same as absent.",
     "enum": "A value that is not listed must not cost the page.",
     "closed": "New enum values are announced as compatible changes.",

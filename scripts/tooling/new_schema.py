@@ -1,4 +1,4 @@
-"""Schemas for what upstream adds, written as tolerantly as the rest of a fragment."""
+"""Schemas for what upstream adds, as upstream has it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap
 
 from tooling.naming import component_name
-from tooling.round_trip import RoundTrip, spelled
+from tooling.round_trip import RoundTrip, flow, spelled
 from tooling.schema import Fact
-from tooling.wire import REVISION, Place, Wire
+from tooling.wire import Place, Wire
 
 OPEN_OBJECT = "JsonObject"
+_OPEN = f"#/components/schemas/{OPEN_OBJECT}"
 _OPEN_OBJECT_SCHEMA = {
     "description": "An object whose members nobody has promised; kept as it came.",
     "type": "object",
@@ -35,42 +36,38 @@ class SchemaWriter:
         self.description = f"{UNDESCRIBED}{date}; not described here yet."
 
     def answer(self, where: str, after: str | None) -> CommentedMap:
-        """Schema of something we receive: it may be null, and any text may stand for an enum.
+        """Schema of something we receive, as upstream has it.
 
         Components for objects inside go behind the component `after`.
         """
         schema = self._answer(where, self._upstream.places[where], after)
-        own = "anyOf" in schema and not schema["anyOf"][0]["$ref"].endswith(f"/{OPEN_OBJECT}")
+        said = any(one.get("$ref", _OPEN) != _OPEN for one in (schema, *schema.get("anyOf", ())))
         # What a component of its own is for is said there.
-        return _written(schema if own else {"description": self.description, **schema})
+        return _written(schema if said else {"description": self.description, **schema})
 
     def _answer(self, where: str, place: Place, after: str | None) -> dict[str, Any]:
-        kind = str(place.facts["type"])
+        facts = place.facts
+        kind = str(facts["type"])
         kinds = [kind] if kind not in ("any", "null", "nothing") else []
         if " | " in kind:
             # The decoder tells scalars apart by their JSON type, but no two containers.
             kinds = [] if {"array", "object"} & set(kind.split(" | ")) else kind.split(" | ")
-        if kinds == ["object"] or place.facts.get("repeats"):
-            return _or_null(f"#/components/schemas/{self._object(where, after)}")
-        schema: dict[str, Any] = {"type": [*kinds, "null"]} if kinds else {}
-        if kinds and place.facts.get("format"):
-            schema["format"] = place.facts["format"]
-        schema |= _bounds(place.facts["bounds"])
-        if kinds == ["array"]:
-            schema["items"] = self._item(f"{where}[]", after)
-        return schema
-
-    def _item(self, where: str, after: str | None) -> dict[str, Any]:
-        place = self._upstream.places.get(where)
-        if place is None:
-            return {}
-        schema = self._answer(where, place, after)
-        if "anyOf" in schema:
-            reference: dict[str, Any] = schema["anyOf"][0]
-            return reference
-        if "type" in schema and not place.facts["nullable"]:
-            kinds = [kind for kind in schema["type"] if kind != "null"]
+        if kinds == ["object"] or facts.get("repeats"):
+            reference = {"$ref": f"#/components/schemas/{self._object(where, after)}"}
+            return {"anyOf": [reference, {"type": "null"}]} if facts["nullable"] else reference
+        schema: dict[str, Any] = {}
+        if kinds:
+            kinds = [*kinds, "null"] if facts["nullable"] else kinds
             schema["type"] = kinds[0] if len(kinds) == 1 else kinds
+            if facts.get("format"):
+                schema["format"] = facts["format"]
+            if facts["enum"] is not None and facts["closed"]:
+                schema["enum"] = [*_tuple(facts["enum"]), *([None] if facts["nullable"] else [])]
+        schema |= _bounds(facts["bounds"])
+        if kind == "array":
+            item = f"{where}[]"
+            inside = self._upstream.places.get(item)
+            schema["items"] = self._answer(item, inside, after) if inside else {}
         return schema
 
     def _object(self, where: str, after: str | None) -> str:
@@ -81,11 +78,15 @@ class SchemaWriter:
                 self._fragment.insert(schemas, OPEN_OBJECT, _written(_OPEN_OBJECT_SCHEMA))
             return OPEN_OBJECT
         name = component_name(where, schemas)
-        properties = CommentedMap()
-        schema = CommentedMap(description=self.description, type="object", properties=properties)
+        schema = CommentedMap(description=self.description, type="object")
         self._fragment.insert(schemas, name, schema, after=after)
+        places = self._upstream.places
+        required = [child for child in inside if places[f"{where}.{child}"].facts["required"]]
+        if required:
+            schema["required"] = flow(required)
+        schema["properties"] = CommentedMap()
         for child in inside:
-            properties[child] = self.answer(f"{where}.{child}", name)
+            schema["properties"][child] = self.answer(f"{where}.{child}", name)
         return name
 
     def _children(self, where: str) -> Iterator[str]:
@@ -117,8 +118,7 @@ class SchemaWriter:
         else:
             schema |= {**item, **limits}
         if facts["default"] is not None:
-            # The generated code would send a `default` with every request.
-            schema["default" if where == REVISION else "x-default"] = facts["default"]
+            schema["default"] = facts["default"]
         position, name = where.split(" ", 1)
         return _written(
             {
@@ -140,12 +140,11 @@ def is_attribute_name(name: str) -> bool:
 
 
 def _bounds(facts: Fact) -> dict[str, Fact]:
-    pairs = facts if isinstance(facts, tuple) else ()
-    return {str(one[0]): one[1] for one in pairs if isinstance(one, tuple)}
+    return {str(one[0]): one[1] for one in _tuple(facts) if isinstance(one, tuple)}
 
 
-def _or_null(reference: str) -> dict[str, Any]:
-    return {"anyOf": [{"$ref": reference}, {"type": "null"}]}
+def _tuple(value: Fact) -> tuple[Fact, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _written(schema: dict[str, Any]) -> CommentedMap:

@@ -170,14 +170,8 @@ def _own(document: Document, raw: Document, where: str, path: tuple[str, ...]) -
             if isinstance(additional, Mapping) and additional
             else None
         ),
-        docs=_docs(raw),
+        docs={key: freeze(raw[key]) for key in DOCS if key in raw},
     )
-
-
-def _docs(raw: Document) -> dict[str, Fact]:
-    docs = {key: freeze(raw[key]) for key in DOCS if key in raw}
-    # How a fragment spells a default that is the server's and that the client is not to send.
-    return {**docs, "default": freeze(raw["x-default"])} if "x-default" in raw else docs
 
 
 def _types(raw: Document, where: str) -> tuple[str, bool]:

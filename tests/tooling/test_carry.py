@@ -217,15 +217,36 @@ def test_nothing_changes_when_upstream_has_not(kept: Fragment) -> None:
     assert carry(text, old=kept.date, new=kept.date, upstream=theirs) == text
 
 
-def test_a_new_attribute_may_be_missing_or_null_and_takes_any_text() -> None:
+def test_a_new_attribute_is_as_upstream_says_but_may_be_missing() -> None:
     document = carried(attribute_comes)
     attributes = document.data["components"]["schemas"]["JobAttributes"]
     new = attributes["properties"]["priority"]
-    assert new["type"] == ["string", "null"]
-    assert "enum" not in new
-    assert "priority" not in attributes.get("required", [])
-    declared = {entry["fact"] for entry in document.data["x-deviations"]}
-    assert declared == {"required", "nullable", "enum"}
+    assert (new["type"], new["enum"]) == ("string", ["high", "low"])
+    assert "required" not in attributes
+    (declared,) = document.data["x-deviations"]
+    assert declared["fact"] == "required"
+    assert declared["reason"].startswith("Sparse fieldsets")
+
+
+def promises_come(document: Document) -> None:
+    document["components"]["schemas"]["PageLinks"]["required"] = ["next"]
+    schema(document, "PageLinks")["next"]["type"] = "string"
+    schema(document, "Job")["links"] = {"$ref": "#/components/schemas/JobLinks"}
+
+
+def promises_go(document: Document) -> None:
+    document["components"]["schemas"]["PageLinks"].pop("required", None)
+    schema(document, "PageLinks")["next"]["type"] = ["string", "null"]
+    reference = {"$ref": "#/components/schemas/JobLinks"}
+    schema(document, "Job")["links"] = {"anyOf": [reference, {"type": "null"}]}
+
+
+def test_what_is_always_there_and_never_null_is_as_upstream_says() -> None:
+    wires = [read_wire(carried(edit).data).places for edit in (promises_come, promises_go)]
+    for firm, wire in zip((True, False), wires, strict=True):
+        assert wire["200.links.next"].facts["required"] == firm
+        assert wire["200.links.next"].facts["nullable"] != firm
+        assert wire["200.data[].links"].facts["nullable"] != firm
 
 
 @published

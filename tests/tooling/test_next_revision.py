@@ -224,12 +224,6 @@ def told_of(edit: Edit) -> str:
     return changes.as_text(changes.report(read_wire(OURS), read_wire(theirs), {}, words=False))
 
 
-def test_a_default_of_the_server_is_not_one_that_generated_code_sends() -> None:
-    size = operation(carried_with(page_size_comes))["parameters"][-1]["schema"]
-    assert "default" not in size
-    assert size["x-default"] == 20
-
-
 def test_an_answer_like_another_is_described_by_the_same_component() -> None:
     responses = operation(carried_with(an_answer_like_another_comes))["responses"]
     assert responses["206"]["content"] == responses["200"]["content"]
