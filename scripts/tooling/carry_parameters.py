@@ -10,9 +10,9 @@ from ruamel.yaml.comments import CommentedMap
 from tooling.carry_answers import CarryError, set_or_remove, update_list
 from tooling.compare import Difference
 from tooling.new_schema import SchemaWriter
-from tooling.round_trip import RoundTrip, flow
+from tooling.round_trip import RoundTrip, flow, quoted
 from tooling.sites import operation_in, parameter_in, schema_body
-from tooling.wire import FILTER, Wire
+from tooling.wire import FILTER, Wire, read_wire
 
 
 def carry(
@@ -20,7 +20,10 @@ def carry(
 ) -> None:
     """Carry over parameters that came, went and changed. Filters are the service's terms."""
     changed: dict[str, set[str]] = defaultdict(set)
+    renamed = _rename(fragment, upstream, found)
     for one in found:
+        if one.where in renamed:
+            continue
         place = upstream.places.get(one.where)
         if one.where.startswith(f"{FILTER}."):
             continue
@@ -34,6 +37,26 @@ def carry(
         number = parameter_in(fragment.data, where)
         if number is not None:
             _change(fragment, upstream, where, number, facts, writer)
+
+
+def _rename(fragment: RoundTrip, upstream: Wire, found: Sequence[Difference]) -> set[str]:
+    """Rename what is the same under another name, so that it stays what our components describe."""
+    ours = read_wire(fragment.data).places
+    gone = [one.where for one in found if one.fact == "present" and one.old]
+    came = [one.where for one in found if one.fact == "present" and one.new]
+    done = set[str]()
+    for where in gone:
+        number = parameter_in(fragment.data, where) if " " in where else None
+        place, name = where.partition(" ")[0], ""
+        for at in came if number is not None else ():
+            if at.startswith(f"{place} ") and upstream.places[at].facts == ours[where].facts:
+                name = at
+        if name and name not in done:
+            operation_in(fragment.data)["parameters"][number]["name"] = quoted(
+                name.partition(" ")[2]
+            )
+            done |= {where, name}
+    return done
 
 
 def _remove(fragment: RoundTrip, where: str) -> None:

@@ -320,9 +320,9 @@ def _check_names(file: Path, schemas: dict[str, Any]) -> None:
 
 def _limit(file: Path, limits: dict[str, Any], key: str) -> int:
     if not is_limit(key, limits[key]):
+        form = {"burst": "75/s", "steady": "750/m"}[key]
         raise FragmentError(
-            f"{file.name}: x-klaviyo-ratelimit says {key} {limits[key]!r}; "
-            "expected forms are 75/s for burst and 750/m for steady"
+            f"{file.name}: x-klaviyo-ratelimit says {limits[key]!r}; expected a form like {form}"
         )
     return int(str(limits[key]).partition("/")[0])
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
 from tooling.naming import component_name
+from tooling.python_text import UnusableTextError, attribute
 from tooling.round_trip import RoundTrip, flow, spelled
 from tooling.schema import Fact
 from tooling.wire import Place, Wire
@@ -22,9 +21,8 @@ _OPEN_OBJECT_SCHEMA = {
 }
 # What a generated description starts with, until somebody words it better.
 UNDESCRIBED = "Upstream had this by "
-_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 # An attribute hides these from the annotations behind it in the same class.
-_IN_ANNOTATIONS = frozenset({"Any", "Timestamp", "bool", "dict", "float", "int", "list", "str"})
+_IN_ANNOTATIONS = frozenset({"Any", "Timestamp"})
 
 
 class SchemaWriter:
@@ -133,10 +131,11 @@ class SchemaWriter:
 
 
 def is_attribute_name(name: str) -> bool:
-    """Whether a JSON name can be a Python attribute of a model, as the decoder wants it."""
-    return bool(
-        _ATTRIBUTE.fullmatch(name) and not keyword.iskeyword(name) and name not in _IN_ANNOTATIONS
-    )
+    """Whether a member of a JSON object can be an attribute of a model, if need be as `name_`."""
+    try:
+        return bool(attribute(name)) and name not in _IN_ANNOTATIONS
+    except UnusableTextError:
+        return False
 
 
 def _bounds(facts: Fact) -> dict[str, Fact]:

@@ -21,8 +21,12 @@ TEXT = NEWEST.file.read_text(encoding="utf-8")
         ("type: [integer,", "typ: [integer,", "no schema has 'typ'"),
         (f"{NEWEST.path}:", "/api/a'b:", "is no path"),
         (f"{NEWEST.media_type}:", "'application/x\"y':", "is no media type"),
-        (f"burst: {NEWEST.burst}/s", "burst: 75 per second", "says burst '75 per second'"),
-        (f"steady: {NEWEST.steady}/m", "steady: 0/m", "says steady '0/m'"),
+        (
+            f"burst: {NEWEST.burst}/s",
+            "burst: 75 per second",
+            "'75 per second'; expected a form like 75/s",
+        ),
+        (f"steady: {NEWEST.steady}/m", "steady: 0/m", "'0/m'; expected a form like 750/m"),
     ],
 )
 def test_it_is_refused(tmp_path: Path, was: str, now: str, told: str) -> None:

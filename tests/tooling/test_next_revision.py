@@ -116,9 +116,9 @@ def bounds_come(document: Document) -> None:
     attributes(document)["total_count"]["minimum"] = 0
 
 
-@asks(f"{ATTRIBUTES}.class", f"{ATTRIBUTES}.list", f"{ATTRIBUTES}.x-y")
+@asks(f"{ATTRIBUTES}.x-y", f"{ATTRIBUTES}._z")
 def odd_names_come(document: Document) -> None:
-    for name in ("class", "list", "x-y", "print", "property", "self"):
+    for name in ("class", "list", "x-y", "_z", "print", "property", "self"):
         attributes(document)[name] = {"type": "string"}
 
 
@@ -222,6 +222,12 @@ def told_of(edit: Edit) -> str:
     theirs = copy.deepcopy(OURS)
     edit(theirs)
     return changes.as_text(changes.report(read_wire(OURS), read_wire(theirs), {}, words=False))
+
+
+def test_a_renamed_parameter_stays_what_it_was() -> None:
+    was = operation(OURS)["parameters"][0]
+    now = operation(carried_with(the_resource_type_is_renamed))["parameters"][0]
+    assert now == {**was, "name": "fields[catalog-variant-create-job]"}
 
 
 def test_an_answer_like_another_is_described_by_the_same_component() -> None:
