@@ -236,8 +236,8 @@ def check_fragment(file: Path, document: Document) -> Document:
     try:
         validate(carried)
     except OpenAPIValidationError as error:
-        told = one_line(f"{error.json_path}: {error.message}")
-        raise BumpError(f"the new fragment would be no valid OpenAPI: {told[:300]}") from error
+        told = one_line(f"{error.json_path}: {error.message}".partition("\n")[0])
+        raise BumpError(f"the new fragment would be no valid OpenAPI: {told}") from error
     fragment.read(file)
     left = agreement(carried, read_wire(document)).lines()
     if left:

@@ -125,10 +125,6 @@ def scope_comes(document: Document) -> None:
     operation(document)["x-klaviyo-scopes"] = ["catalogs:read", "profiles:read"]
 
 
-def link_is_demanded(document: Document) -> None:
-    document["components"]["schemas"]["PageLinks"]["required"] = ["next"]
-
-
 def parameter_is_demanded(document: Document) -> None:
     operation(document)["parameters"].append(
         {"name": "company_id", "in": "query", "required": True, "schema": {"type": "string"}}
@@ -538,11 +534,11 @@ def test_check_tells_differences_with_exit_code_1(
 def test_check_says_first_that_a_document_is_of_another_revision(
     clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def is_never_null(document: Document) -> None:
-        schema(document, "JobAttributes")["total_count"]["type"] = "integer"
+    def attributes_are_promised(document: Document) -> None:
+        document["components"]["schemas"]["JobAttributes"]["required"] = ["status", "total_count"]
 
     # Two declarations that the later document does without.
-    first = upstream(tmp_path, is_never_null, link_is_demanded, revision=OLD)
+    first = upstream(tmp_path, attributes_are_promised, revision=OLD)
     assert bump.main(clone, [OLD, "--from", OLD, "--upstream-new", first]) == 0
     later = upstream(tmp_path, scope_comes, revision=NEWER)
     capsys.readouterr()
