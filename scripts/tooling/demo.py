@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -55,12 +54,9 @@ class _Witness(Clock):
     def random(self) -> float:
         return self._clock.random()
 
-    def wait(self, event: threading.Event, seconds: float | None) -> bool:
-        begun = self._clock.monotonic()
-        try:
-            return self._clock.wait(event, seconds)
-        finally:
-            self.waited_s += self._clock.monotonic() - begun
+    def sleep(self, seconds: float) -> None:
+        self.waited_s += seconds
+        self._clock.sleep(seconds)
 
 
 def tell(base_url: str, *, clock: Clock, transport: httpx.BaseTransport | None = None) -> None:
