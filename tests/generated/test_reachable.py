@@ -16,6 +16,9 @@ PACKAGES = {
 # Where programs start: what a service imports, and what `python -m` and the command run.
 STARTS = (
     "klaviyo_variant_jobs",
+    "klaviyo_variant_jobs.redis",  # Imported by those who share a quota,
+    "klaviyo_variant_jobs.sandbox.loops",  # and these by test suites.
+    "klaviyo_variant_jobs.sandbox.pytest_plugin",
     "klaviyo_variant_jobs.sandbox",
     "klaviyo_variant_jobs.cli.__main__",
     "klaviyo_variant_jobs_api.client",
