@@ -217,8 +217,13 @@ def library_of(client: object, kind: str) -> Any:
         module = sys.modules.get(name)  # Not imported for the question: that of a client has been.
         if module is not None and isinstance(client, getattr(module, kind)):
             return module
-    named = type(client).__name__
-    raise TypeError(f"http_client must be an httpx.{kind}, not {named}, or that of httpx2")
+    raise TypeError(f"http_client must be an httpx.{kind} or httpx2.{kind}, not {named(client)}")
+
+
+def named(thing: object) -> str:
+    """The class of a thing with its module, which tells one library from the other."""
+    kind = type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
 def lasting(error: BaseException | None, library: Any) -> str | None:

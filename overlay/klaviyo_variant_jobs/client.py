@@ -176,7 +176,7 @@ def explain(
     elif not isinstance(error, (library.InvalidURL, *_MISUSE)):
         return error
     said = one_line(authorization.redact(str(error)), 500) or "no detail given"
-    told = f"{type(error).__name__}: {said} [{where}]; {advice or _PASSING}"
+    told = f"{transport.named(error)}: {said} [{where}]; {advice or _PASSING}"
     failure = (TransportError if is_network else AttemptedError)(told)
     failure.is_lasting, failure.__cause__ = advice is not None, error
     return failure
