@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from vcr import VCR
 
+from http_library import http, is_ours
 from klaviyo_variant_jobs import AsyncClient, Client, RateLimiter
 from klaviyo_variant_jobs_api.registry import Revision
 from tooling.record import cassette_options, same_revision
@@ -46,6 +47,8 @@ def replaying(wire: Any) -> Any:
     def make(revision: Revision[Any], **options: Any) -> Any:
         kind = Client if wire.kind == "sync" else AsyncClient
         options.setdefault("rate_limiter", RateLimiter())
+        if not is_ours:
+            options["http_client"] = (http.Client if wire.kind == "sync" else http.AsyncClient)()
         return kind("pk_replayed", revision=revision, clock=wire.clock, **options)
 
     return make

@@ -13,9 +13,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import attrs
-import httpx
 
 from hostile.fault_server import Fault, FaultServer
+from http_library import http, is_ours
 from klaviyo_variant_jobs import (
     NEWEST,
     AsyncClient,
@@ -140,10 +140,10 @@ def _options(url: str, clock: SkippingClock, options: dict[str, Any]) -> dict[st
 
 @attrs.frozen
 class SyncDrive:
-    """Runs `Client`; `through` makes it use an httpx client of its caller's."""
+    """Runs `Client`; `through` makes it use an HTTP client of its caller's."""
 
     prefetch: int = 0
-    through: bool = False
+    through: bool = not is_ours
 
     def iterate(
         self,
@@ -159,7 +159,7 @@ class SyncDrive:
         run = Run()
         with contextlib.ExitStack() as stack:
             if self.through:
-                options["http_client"] = stack.enter_context(httpx.Client(verify=_ssl_context()))
+                options["http_client"] = stack.enter_context(http.Client(verify=_ssl_context()))
             client = stack.enter_context(Client(**_options(url, clock or SkippingClock(), options)))
             jobs = client.iter_jobs(resume=resume, prefetch=self.prefetch, **asked or {})
             if not drop:
@@ -179,16 +179,19 @@ class SyncDrive:
     def get_page(
         self, url: str, *, asked: dict[str, Any] | None = None, **options: Any
     ) -> Page[Any]:
-        with Client(**_options(url, SkippingClock(), options)) as client:
+        with contextlib.ExitStack() as stack:
+            if self.through:
+                options["http_client"] = stack.enter_context(http.Client(verify=_ssl_context()))
+            client = stack.enter_context(Client(**_options(url, SkippingClock(), options)))
             return client.get_page(**asked or {})
 
 
 @attrs.frozen
 class AsyncDrive:
-    """Runs `AsyncClient`; `through` makes it use an httpx client of its caller's."""
+    """Runs `AsyncClient`; `through` makes it use an HTTP client of its caller's."""
 
     prefetch: int = 0
-    through: bool = False
+    through: bool = not is_ours
 
     def iterate(
         self,
@@ -208,7 +211,7 @@ class AsyncDrive:
             async with contextlib.AsyncExitStack() as stack:
                 if self.through:
                     options["http_client"] = await stack.enter_async_context(
-                        httpx.AsyncClient(verify=_ssl_context())
+                        http.AsyncClient(verify=_ssl_context())
                     )
                 client = await stack.enter_async_context(
                     AsyncClient(**_options(url, waits, options))
@@ -236,7 +239,14 @@ class AsyncDrive:
         clock = SkippingClock()
 
         async def main() -> Page[Any]:
-            async with AsyncClient(**_options(url, clock, options)) as client:
+            async with contextlib.AsyncExitStack() as stack:
+                if self.through:
+                    options["http_client"] = await stack.enter_async_context(
+                        http.AsyncClient(verify=_ssl_context())
+                    )
+                client = await stack.enter_async_context(
+                    AsyncClient(**_options(url, clock, options))
+                )
                 return await client.get_page(**asked or {})
 
         return _run(clock, main())
@@ -254,7 +264,7 @@ def _let_land() -> None:
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+    return http.create_ssl_context()
 
 
 def _run(clock: SkippingClock, main: Coroutine[Any, Any, T]) -> T:

@@ -25,6 +25,7 @@ from hostile.fault_server import (
     honest,
     reset_unread,
 )
+from http_library import own_clients_only
 from klaviyo_variant_jobs import (
     NEWEST,
     APIError,
@@ -277,6 +278,7 @@ def test_a_proxy_of_the_environment_is_used_and_never_sees_the_key(
         assert KEY.encode() not in request.raw
 
 
+@own_clients_only
 def test_a_loopback_host_is_never_reached_through_a_proxy(
     trial: Trial, elsewhere: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

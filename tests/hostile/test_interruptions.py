@@ -18,11 +18,11 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-import httpx
 import pytest
 
 from hostile.drive import KEY
 from hostile.fault_server import Fault, FaultServer, Honest, Reply, honest
+from http_library import http
 from klaviyo_variant_jobs import (
     NEWEST,
     AsyncClient,
@@ -260,15 +260,15 @@ def interrupted_at(line: int, run: Callable[[], object], *modules: ModuleType) -
 def test_an_exception_of_a_signal_handler_in_the_limiter_costs_at_most_a_permit_that_expires() -> (
     None
 ):
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: http.Request) -> http.Response:
         headers = {
             "ratelimit-limit": "3, 3;w=1, 90;w=60",
             "ratelimit-remaining": "1",
             "content-type": "application/vnd.api+json",
         }
-        return httpx.Response(200, headers=headers, content=b'{"data": [], "links": {}}')
+        return http.Response(200, headers=headers, content=b'{"data": [], "links": {}}')
 
-    http_client = httpx.Client(transport=httpx.MockTransport(answer))
+    http_client = http.Client(transport=http.MockTransport(answer))
     line = 0
     interrupted = True
     while interrupted:
@@ -297,16 +297,16 @@ def test_an_exception_of_a_signal_handler_in_the_limiter_costs_at_most_a_permit_
 
 @pytest.mark.parametrize("status", [None, ["queued", "complete"]])
 def test_an_exception_of_a_signal_handler_at_a_page_turn_loses_no_job(status: Any) -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: http.Request) -> http.Response:
         # Two pages for each status; with several, the second pass meets a job of the first.
         first = "page%5Bcursor%5D=x" not in str(request.url)
         own = "complete" if "complete" in str(request.url) else "queued"
         names = ["both", own] if first else [f"{own} 2", f"{own} 3"]
         link = f"https://a.klaviyo.com{NEWEST.path}?page%5Bcursor%5D=x" if first else None
         document = {"data": [{"id": name} for name in names], "links": {"next": link}}
-        return httpx.Response(200, json=document)
+        return http.Response(200, json=document)
 
-    http_client = httpx.Client(transport=httpx.MockTransport(answer))
+    http_client = http.Client(transport=http.MockTransport(answer))
     client = Client(
         KEY, revision=NEWEST, rate_limiter=RateLimiter.unlimited(), http_client=http_client
     )
@@ -444,7 +444,7 @@ def test_a_token_from_a_task_that_was_cancelled_is_a_token_error(server: FaultSe
 
 
 def test_a_closed_httpx_client_is_told_of_at_once(server: FaultServer) -> None:
-    http_client = httpx.Client()
+    http_client = http.Client()
     http_client.close()
     with (
         make(Client, server, http_client=http_client) as client,
@@ -453,7 +453,7 @@ def test_a_closed_httpx_client_is_told_of_at_once(server: FaultServer) -> None:
         client.get_page()
 
 
-LIBRARY = ("httpx", "httpcore", "h11", "anyio")
+LIBRARY = ("httpx", "httpcore", "httpx2", "httpcore2", "h11", "anyio")
 
 
 @pytest.mark.parametrize("moment", ["request", "response"])
@@ -472,7 +472,7 @@ def test_an_exception_of_a_hook_goes_through_with_its_own_frames_and_none_of_the
 
     async def main() -> None:
         async with (
-            httpx.AsyncClient(event_hooks={moment: [hook_async]}) as http_client,
+            http.AsyncClient(event_hooks={moment: [hook_async]}) as http_client,
             make(kind, server, http_client=http_client) as client,
         ):
             await client.get_page()
@@ -481,7 +481,7 @@ def test_an_exception_of_a_hook_goes_through_with_its_own_frames_and_none_of_the
         if kind is AsyncClient:
             asyncio.run(main())
         with (
-            httpx.Client(event_hooks={moment: [hook]}) as http_client,
+            http.Client(event_hooks={moment: [hook]}) as http_client,
             make(kind, server, http_client=http_client) as client,
         ):
             client.get_page()
@@ -493,22 +493,22 @@ def test_an_exception_of_a_hook_goes_through_with_its_own_frames_and_none_of_the
 
 
 def test_an_answer_that_a_hook_has_closed_is_a_failure_and_not_read(server: FaultServer) -> None:
-    def hook(response: httpx.Response) -> None:
+    def hook(response: http.Response) -> None:
         response.close()
 
-    async def hook_async(response: httpx.Response) -> None:
+    async def hook_async(response: http.Response) -> None:
         await response.aclose()
 
     async def main() -> None:
         async with (
-            httpx.AsyncClient(event_hooks={"response": [hook_async]}) as http_client,
+            http.AsyncClient(event_hooks={"response": [hook_async]}) as http_client,
             make(AsyncClient, server, http_client=http_client, retry=ONCE) as client,
         ):
             with pytest.raises(TransportError, match="StreamClosed"):
                 await client.get_page()
 
     with (
-        httpx.Client(event_hooks={"response": [hook]}) as http_client,
+        http.Client(event_hooks={"response": [hook]}) as http_client,
         make(Client, server, http_client=http_client, retry=ONCE) as client,
         pytest.raises(TransportError, match="StreamClosed"),
     ):
@@ -517,12 +517,12 @@ def test_an_answer_that_a_hook_has_closed_is_a_failure_and_not_read(server: Faul
 
 
 def test_a_timeout_of_a_hook_is_not_taken_for_our_deadline(server: FaultServer) -> None:
-    async def hook(request: httpx.Request) -> None:
+    async def hook(request: http.Request) -> None:
         raise TimeoutError("the tracer is away")
 
     async def main() -> None:
         async with (
-            httpx.AsyncClient(event_hooks={"request": [hook]}) as http_client,
+            http.AsyncClient(event_hooks={"request": [hook]}) as http_client,
             make(AsyncClient, server, http_client=http_client, retry=ONCE) as client,
         ):
             with pytest.raises(TransportError, match="the tracer is away"):
@@ -533,16 +533,16 @@ def test_a_timeout_of_a_hook_is_not_taken_for_our_deadline(server: FaultServer) 
 
 def test_an_async_mock_that_has_run_out_is_not_the_end_of_the_list(server: FaultServer) -> None:
     link = f"{server.url}{NEWEST.path}?page%5Bcursor%5D=x"
-    answers = iter([httpx.Response(200, json={"data": [{"id": "A"}], "links": {"next": link}})])
+    answers = iter([http.Response(200, json={"data": [{"id": "A"}], "links": {"next": link}})])
 
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def answer(request: http.Request) -> http.Response:
         for response in answers:
             return response
         raise StopAsyncIteration
 
     async def main() -> None:
         async with (
-            httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http_client,
+            http.AsyncClient(transport=http.MockTransport(answer)) as http_client,
             make(AsyncClient, server, http_client=http_client) as client,
         ):
             iteration = client.iter_jobs()
@@ -590,10 +590,10 @@ def test_closing_from_another_event_loop_neither_fails_nor_waits(server: FaultSe
 
 
 def test_a_mock_that_has_run_out_is_no_page(server: FaultServer) -> None:
-    answers = iter([httpx.Response(200, content=b'{"data": []}')])
-    transport = httpx.MockTransport(lambda request: next(answers))
+    answers = iter([http.Response(200, content=b'{"data": []}')])
+    transport = http.MockTransport(lambda request: next(answers))
     with (
-        httpx.Client(transport=transport) as http_client,
+        http.Client(transport=transport) as http_client,
         make(Client, server, http_client=http_client) as client,
     ):
         client.get_page()

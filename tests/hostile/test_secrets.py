@@ -13,12 +13,12 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from hostile import test_bodies, test_connections
 from hostile.drive import KEY, AsyncDrive, Drive, SyncDrive
 from hostile.fault_server import End, Fault, FaultServer, Honest, Reply, always, job, reply
+from http_library import http
 from klaviyo_variant_jobs import (
     NEWEST,
     AsyncClient,
@@ -219,7 +219,7 @@ def test_an_authorization_of_the_httpx_client_does_not_replace_the_key(
 ) -> None:
     headers = {"Authorization": "Basic other", "X-Trace": "yes"}
     with (
-        httpx.Client(headers=headers, auth=("user", "pass"), cookies={"a": "b"}) as http_client,
+        http.Client(headers=headers, auth=("user", "pass"), cookies={"a": "b"}) as http_client,
         Client(KEY, base_url=server.url, revision=NEWEST, http_client=http_client) as client,
     ):
         client.get_page()

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from email.utils import formatdate
 
-import httpx
 import pytest
 
 from hostile.drive import AsyncDrive, Drive, SkippingClock, SyncDrive, Trial
 from hostile.fault_server import Fault, FaultServer, Honest, Reply, always, honest, reply
+from http_library import http
 from klaviyo_variant_jobs import (
     APIError,
     AuthenticationError,
@@ -290,11 +290,11 @@ def test_cookies_that_a_server_sets_are_neither_kept_nor_sent(trial: Trial) -> N
     assert "secret" not in repr(error.headers)
 
 
-def judging(response: httpx.Response) -> None:
+def judging(response: http.Response) -> None:
     response.raise_for_status()
 
 
-async def judging_async(response: httpx.Response) -> None:
+async def judging_async(response: http.Response) -> None:
     response.raise_for_status()
 
 
@@ -302,7 +302,7 @@ def test_a_hook_that_raises_for_a_status_changes_nothing_of_what_the_status_mean
     server: FaultServer,
 ) -> None:
     server.say(throttled("2"), always(401))
-    with httpx.Client(event_hooks={"response": [judging]}) as own:
+    with http.Client(event_hooks={"response": [judging]}) as own:
         run = SyncDrive().iterate(server.url, http_client=own)
     assert isinstance(run.error, AuthenticationError)
     assert run.error.attempts == 2
@@ -313,7 +313,7 @@ def test_a_hook_that_raises_for_a_status_changes_nothing_for_the_async_client_ei
     server: FaultServer,
 ) -> None:
     server.say(throttled("2"), always(401))
-    own = httpx.AsyncClient(event_hooks={"response": [judging_async]})
+    own = http.AsyncClient(event_hooks={"response": [judging_async]})
     run = AsyncDrive().iterate(server.url, http_client=own)
     assert isinstance(run.error, AuthenticationError)
     assert run.error.attempts == 2
