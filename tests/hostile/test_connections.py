@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import json
 import socket
 import threading
 from typing import Any
@@ -23,6 +24,8 @@ from hostile.fault_server import (
     always,
     chunked,
     honest,
+    job,
+    reply,
     reset_unread,
 )
 from http_library import own_clients_only
@@ -305,6 +308,26 @@ def test_bytes_after_a_response_do_not_reach_the_next_one(trial: Trial) -> None:
         return Reply((answer.reply.pieces[0] + b"\r\nand another thing",))
 
     trial.recovers(chatty, chatty)
+
+
+QUEUED = [job(f"Q{number}", status="queued") for number in range(100)]
+FOREIGN: dict[str, dict[str, Any]] = {
+    "jobs of another status": {"data": QUEUED},
+    "another cursor": {"data": [job("Q")], "links": {"self": "/x?page%5Bcursor%5D=elsewhere"}},
+}
+
+
+@own_clients_only
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+def test_an_answer_after_the_answer_is_not_taken_for_that_of_the_next_request(
+    trial: Trial, foreign: dict[str, Any]
+) -> None:
+    def twice(answer: Honest) -> Reply:
+        return Reply((answer.reply.pieces[0] + reply(200, json.dumps(foreign)).pieces[0],))
+
+    trial.recovers(twice, asked={"status": "complete"})
+    # It costs the connection, on which each answer from now on is that to an earlier request.
+    assert trial.server.accepted == 2
 
 
 def test_interim_answers_before_the_real_one_are_passed_over(trial: Trial) -> None:

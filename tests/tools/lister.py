@@ -7,7 +7,7 @@ import sys
 
 import klaviyo_variant_jobs
 from klaviyo_variant_jobs import AsyncClient, Client, RateLimiter
-from klaviyo_variant_jobs_api.registry import REVISIONS
+from klaviyo_variant_jobs_api.registry import NEWEST, REVISIONS
 
 
 def main(url: str) -> None:
@@ -21,7 +21,7 @@ def main(url: str) -> None:
 
 async def list_async(url: str) -> None:
     async with AsyncClient(
-        "pk_x", revision=REVISIONS[-1], base_url=url, rate_limiter=RateLimiter.unlimited()
+        "pk_x", revision=NEWEST, base_url=url, rate_limiter=RateLimiter.unlimited()
     ) as client:
         assert len([job async for job in client.iter_jobs(prefetch=1)]) == 250
 
