@@ -231,8 +231,8 @@ def lasting(error: BaseException | None, library: Any) -> str | None:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return (
-                "not tried again, since the server's certificate is not trusted: check base_url,"
-                " and behind a proxy of your organisation set SSL_CERT_FILE to its certificates"
+                "not tried again, since the certificate is not trusted: check base_url, and behind"
+                " a proxy of your organisation set SSL_CERT_FILE to its certificates"
             )
         if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
             return "not tried again, since no such host is known: check base_url, proxies, DNS"

@@ -109,7 +109,11 @@ def _not_a_page(why: Exception, body: bytes) -> InvalidResponseError:
 def _loads(body: bytes) -> Any:
     # json reads what msgspec refuses: half a surrogate pair, and integers without end. Decoded
     # first: json takes UTF-16 as well. Its own constants, as NaN, are no JSON.
-    return json.loads(body.decode(), parse_int=_integer)
+    return json.loads(body.decode(), parse_int=_integer, parse_constant=_refused)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _integer(digits: str) -> int | decimal.Decimal:
