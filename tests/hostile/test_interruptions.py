@@ -621,3 +621,27 @@ def test_threads_that_ask_for_a_first_page_at_once_all_send_whole_requests(
         assert request.headers["authorization"] == f"Klaviyo-API-Key {KEY}"
         assert request.headers["revision"] == NEWEST.date
         assert "host" in request.headers
+
+
+AT_EXIT = """
+import atexit, sys
+from klaviyo_variant_jobs import Client
+
+client = Client("pk_test", revision="2026-07-15", base_url=sys.argv[1])
+jobs = client.iter_jobs(prefetch=1)
+print(next(jobs).id)
+atexit.register(lambda: print(*[job.id for job in jobs]))
+"""
+
+
+def test_a_listing_goes_on_while_the_interpreter_exits(server: FaultServer) -> None:
+    # From 3.12 on no thread can be started then.
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, server.url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == server.ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import pickle
 import threading
@@ -591,6 +592,38 @@ async def test_the_page_ahead_is_fetched_on_a_daemon_thread(wire: Wire) -> None:
     assert fetching[1] is not threading.current_thread()
     assert fetching[1].daemon
     await wire.close(iteration)
+
+
+async def test_the_page_ahead_is_fetched_in_the_context_of_the_caller(wire: Wire) -> None:
+    trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="none")
+    seen: list[str] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        seen.append(trace.get())
+        return api.pages(request)
+
+    api = FakeAPI(jobs(9))
+    api.script.extend([note] * 3)
+    before = trace.set("of the caller")
+    assert len(await wire.all(wire.client(api).iter_jobs(prefetch=1))) == 9
+    trace.reset(before)
+    assert seen == ["of the caller"] * 3
+
+
+@pytest.mark.parametrize("by_page", [False, True])
+async def test_where_no_thread_can_be_started_a_page_is_fetched_when_its_turn_comes(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, by_page: bool
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    api = FakeAPI(jobs(9))
+    client = wire.client(api)
+    ahead = client.iter_pages(prefetch=1) if by_page else client.iter_jobs(prefetch=1)
+    assert len(await wire.all(ahead)) == (3 if by_page else 9)
+    await wire.close(ahead)
+    assert len(api.requests) == 3
 
 
 async def test_a_cancelled_consumer_loses_no_job(wire: Wire) -> None:
