@@ -49,8 +49,11 @@ _LOOK_AGAIN_S = 5.0
 Meanwhile their places stay unused.
 """
 
-_PROBE_S = 300.0
-"""While a window that only headers named lets nobody send, one request is sent this often."""
+_PROBE_S = 120.0
+"""While a window that only headers named lets nobody send, one request is sent this often.
+
+Well below the deadline of a page, so that the page which waits is the one that sees.
+"""
 
 _TICK_S = 1e-9
 """Above the rounding errors of a clock that counts seconds since boot."""

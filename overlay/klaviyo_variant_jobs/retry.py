@@ -50,7 +50,13 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=30.0, validator=_within(0))
     """Seconds: the longest backoff at all. Retry-After is obeyed even when it is longer."""
     deadline: float = attrs.field(default=300.0, validator=_within(_SHORTEST_S))
-    """Seconds for one page: pacing, attempts, waits and body together."""
+    """Seconds for one page: pacing, attempts, waits and body together.
+
+    `AsyncClient` keeps it exactly. In threads nothing can end what waits for a socket, so `Client`
+    looks at the clock between the chunks of a body and lets no single wait for bytes pass the
+    deadline. It cannot bound a name look-up, which the system's resolver ends, nor headers,
+    trailers and interim (1xx) answers that come drip by drip, each within the read timeout.
+    """
 
     def retries_status(self, status: int) -> bool:
         """Whether a response with this status is worth another attempt."""

@@ -18,7 +18,7 @@ import pytest
 from dateutil.relativedelta import relativedelta
 
 from conftest import Wire
-from fake_api import KEY, FakeAPI, error, jobs, page
+from fake_api import KEY, FakeAPI, error, jobs, page, reply
 from klaviyo_variant_jobs import (
     NEWEST,
     REVISIONS,
@@ -424,6 +424,42 @@ def test_a_limiter_outlives_the_clients_that_used_it() -> None:
     ours(answer=error(429, retry_after="100"))
     gc.collect()
     assert ours(answer=page()) == 100.0
+
+
+POISON = {"ratelimit_limit": "1, 1;w=86400", "ratelimit_remaining": "0", "ratelimit_reset": "86400"}
+
+
+@pytest.mark.parametrize("status", [200, 502, 503])
+async def test_the_quota_of_a_proxys_error_page_stops_nobody(wire: Wire, status: int) -> None:
+    api = FakeAPI(jobs(9))
+    api.script.append(reply(status, b"<html>", content_type="text/html", **POISON))
+    made = wire.client(api, rate_limiter=None)
+    assert len(await wire.all(made.iter_jobs())) == 9
+    assert wire.clock.monotonic() - 1e-6 <= api.sent_at[0] + 1.0
+
+
+async def test_a_quota_that_was_wrong_holds_a_listing_up_for_minutes_and_not_for_a_day(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    def poisoned(request: httpx.Request) -> httpx.Response:
+        answer = api.pages(request)
+        answer.headers.update({name.replace("_", "-"): value for name, value in POISON.items()})
+        answer.headers["content-type"] = NEWEST.media_type
+        return answer
+
+    def mended(request: httpx.Request) -> httpx.Response:
+        answer = api.pages(request)
+        answer.headers["content-type"] = NEWEST.media_type
+        answer.headers["ratelimit-limit"] = "75, 75;w=1, 750;w=60"
+        return answer
+
+    api = FakeAPI(jobs(9))
+    api.script.extend([poisoned, mended])
+    made = wire.client(api, rate_limiter=None)
+    assert len(await wire.all(made.iter_jobs())) == 9
+    assert api.sent_at[1] - api.sent_at[0] == pytest.approx(120.0, abs=1.0)
+    assert api.sent_at[2] - api.sent_at[1] < 1.0
+    assert "less than a tenth" in caplog.text
 
 
 def test_a_limiter_that_was_passed_in_is_used() -> None:
