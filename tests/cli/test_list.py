@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from cli.conftest import fail_on_page, ids, to_go_on
@@ -416,6 +417,14 @@ def test_an_odd_page_is_listed_all_the_same(cli: CommandLine) -> None:
     assert result.exit_code == 0
     assert '{"at":5}' not in result.stdout
     assert "completed_at" in result.stderr
+
+
+@pytest.mark.parametrize("output", ["csv", "table"])
+def test_ids_that_are_numbers_are_shown(cli: CommandLine, output: str) -> None:
+    data = [{"id": number, "attributes": {"status": "complete"}} for number in (1, 2, 3)]
+    served = httpx.MockTransport(lambda request: httpx.Response(200, json={"data": data}))
+    _, *rows = cli("list", "--output", output, transport=served).stdout.splitlines()
+    assert [row.replace(",", " ").split()[0] for row in rows] == ["1", "2", "3"]
 
 
 def test_the_commands_of_the_readme_run(cli: CommandLine) -> None:

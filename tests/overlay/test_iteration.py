@@ -210,6 +210,23 @@ async def test_resuming_at_every_position_gives_exactly_the_rest(
         assert before + ids(await wire.all(rest)) == everything
 
 
+async def test_resuming_in_mid_page_repeats_no_job_whose_id_is_a_number(wire: Wire) -> None:
+    api = FakeAPI([{**job(number), "id": number} for number in range(1, 8)])
+    client = wire.client(api)
+    iteration = client.iter_jobs()
+    first = await wire.take(iteration, 5)
+    rest = await wire.all(client.iter_jobs(resume=str(iteration.checkpoint)))
+    assert [one.id for one in [*first, *rest]] == list("1234567")
+
+
+async def test_a_value_of_another_type_in_one_listing_breaks_no_comparison(wire: Wire) -> None:
+    odd = [job(1, total_count="many"), job(2, completed_count=[3]), job(3, completed_count="3")]
+    listed = await wire.all(wire.client(FakeAPI(odd)).iter_jobs())
+    counts = [(one.attributes.completed_count, one.attributes.total_count) for one in listed]
+    assert counts == [(None, None), (None, 2), (3, 3)]
+    assert [(done or 0) >= (total or 0) for done, total in counts] == [True, False, True]
+
+
 @prefetching
 async def test_pages_resumed_at_every_position_give_the_rest(wire: Wire, prefetch: int) -> None:
     api = FakeAPI(jobs(8))
