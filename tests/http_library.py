@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+__all__ = ["http", "is_ours", "own_clients_only"]
+
 _NAME = os.environ.get("HTTP_LIBRARY", "httpx")
 
 if TYPE_CHECKING:

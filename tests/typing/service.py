@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, assert_never, assert_type
 
+import httpx
+import httpx2
+
 from klaviyo_variant_jobs import (
     NEWEST,
     AnyJob,
@@ -50,6 +53,15 @@ async def counts_async(date: str, newest: NewestDate) -> None:
             assert_type(page.jobs[0], NewestJob)
     async for some in AsyncClient(revision=date).iter_jobs():
         assert_type(some, AnyJob)
+
+
+async def through_clients_of_either_library() -> None:
+    Client(http_client=httpx.Client())
+    Client(http_client=httpx2.Client())
+    AsyncClient(http_client=httpx.AsyncClient())
+    AsyncClient(http_client=httpx2.AsyncClient())
+    Client(http_client=httpx2.AsyncClient())  # type: ignore[call-overload]
+    AsyncClient(http_client=httpx2.Client())  # type: ignore[call-overload]
 
 
 def counts_of_any(client: Client) -> int:
