@@ -39,6 +39,26 @@ class Event:
 
 
 @attrs.frozen(kw_only=True)
+class PageRequested(Event):
+    """A page is asked for; `PageRead` or `PageFailed` follows in the same thread or task."""
+
+    status: str | None
+    """The status that is asked for; None for all."""
+    cursor: str | None
+    """The cursor that is asked for; None for the first page."""
+
+
+@attrs.frozen(kw_only=True)
+class PageFailed(Event):
+    """A page was given up, or its task was cancelled."""
+
+    error: BaseException
+    attempts: int
+    """How often it was sent."""
+    elapsed_s: float
+
+
+@attrs.frozen(kw_only=True)
 class RequestSent(Event):
     """A request goes out."""
 
@@ -181,6 +201,7 @@ class Notes:
         self._status, self._cursor = status, cursor
         self._attempt, self._waited_s, self._quota_s, self._announced = 0, 0.0, 0.0, False
         self._started_at = self._sent_at = observer.clock.monotonic()
+        observer.emit(PageRequested, status=status, cursor=cursor)
 
     def waiting(self, wait: Wait) -> None:
         """The quota has no place yet."""
@@ -212,6 +233,11 @@ class Notes:
             request_id=headers.get("x-klaviyo-req-id"),
             rate_limit=said,
         )
+
+    def gave_up(self, error: BaseException) -> None:
+        """No page comes of it."""
+        elapsed_s = self._observer.clock.monotonic() - self._started_at
+        self._observer.emit(PageFailed, error=error, attempts=self._attempt, elapsed_s=elapsed_s)
 
     def failed(self, error: AttemptedError) -> None:
         """An attempt failed."""

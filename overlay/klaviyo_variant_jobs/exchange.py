@@ -112,7 +112,12 @@ def exchange(terms: Terms, query: Query) -> Steps[Page[Any]]:
     Raises the typed error when giving up. A wait that would pass the deadline raises at once: the
     last failure, or `DeadlineError` when there was none.
     """
-    return _Exchange(terms, query).steps()
+    begun = _Exchange(terms, query)
+    try:
+        return (yield from begun.steps())
+    except BaseException as error:
+        begun.notes.gave_up(error)
+        raise
 
 
 class _Exchange:
