@@ -129,8 +129,6 @@ class _Exchange:
         self.notes = terms.observer.request(status=query.status, cursor=query.cursor)
         self.failure: AttemptedError | None = None
         self.unreadable = 0  # How many answers were no page.
-        self.permit: Permit
-        self.authorization: Authorization
 
     def steps(self) -> Steps[Page[Any]]:
         refused: Authorization | None = None  # What was answered 401.
