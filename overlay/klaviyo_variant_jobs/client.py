@@ -629,11 +629,11 @@ class AsyncClient(BaseClient[JobT]):
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            why = "AsyncClient needs asyncio and its event loop; under trio run Client in a thread"
-            raise KlaviyoError(why) from None
+            raise KlaviyoError(
+                "AsyncClient needs asyncio; in trio use Client in a thread"
+            ) from None
         if self._connections.are_ours and self._loop not in (None, loop):
-            why = "the client belongs to another event loop; make one in the function that uses it"
-            raise KlaviyoError(why)
+            raise KlaviyoError("the client belongs to another event loop; make one in each loop")
         self._loop = loop
 
     async def aclose(self) -> None:

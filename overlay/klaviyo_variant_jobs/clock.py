@@ -1,8 +1,14 @@
 """Time and chance, passed in: the only place where they come from the machine."""
 
+import functools
 import random
 import threading
 import time
+
+# freezegun replaces time.monotonic, perhaps just when we are imported; a pause or a deadline would
+# then never pass. It leaves this one, which Windows has not.
+_get = getattr(time, "clock_gettime", None)
+_monotonic = functools.partial(_get, time.CLOCK_MONOTONIC) if _get else time.monotonic
 
 
 class Clock:
@@ -13,7 +19,7 @@ class Clock:
     owns the time has to own the chance as well.
     """
 
-    monotonic = staticmethod(time.monotonic)
+    monotonic = staticmethod(_monotonic)
     """Seconds that never go backwards; measures waits, windows and deadlines."""
 
     def time(self) -> float:

@@ -76,3 +76,31 @@ def test_a_client_lists_while_time_is_frozen_and_afterwards(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+WAITING = """
+with frozen():
+    from klaviyo_variant_jobs import RateLimiter
+    limiter = RateLimiter(burst=1)
+    limiter.release(limiter.acquire(None, left_s=60.0), pause_s=0.001)
+    event = __import__("threading").Event()
+    for _ in range(100):
+        event.wait(0.001)
+        if not limiter.snapshot().paused_for_s:
+            break
+    else:
+        raise AssertionError("a pause never ends while the time is frozen")
+assert limiter.snapshot().paused_for_s == 0.0, "a pause is not over when the time thaws"
+"""
+
+
+@pytest.mark.parametrize("freezer", FREEZERS.values(), ids=FREEZERS)
+def test_a_pause_ends_though_we_were_imported_while_time_was_frozen(freezer: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", freezer + WAITING],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -13,8 +13,8 @@ import httpx_aiohttp
 import httpx_retries
 import pytest
 
-from hostile.fault_server import FaultServer, always
-from klaviyo_variant_jobs.sandbox import Sandbox
+from hostile.fault_server import End, FaultServer, Honest, Reply, always, gzipped
+from klaviyo_variant_jobs import TransportError
 
 
 def plain(wire: Any) -> Any:
@@ -67,6 +67,18 @@ def faults() -> Any:
         yield running
 
 
+def compressed(answer: Honest) -> Reply:
+    return gzipped(answer.body)
+
+
+def silent(answer: Honest) -> Reply:
+    return Reply((), End.SILENCE)
+
+
+def cut_off(answer: Honest) -> Reply:
+    return Reply((answer.reply.pieces[0][:-9],), End.CLOSE)
+
+
 async def test_nothing_of_a_body_goes_out(
     wire: Any, make: Callable[..., Any], faults: FaultServer
 ) -> None:
@@ -95,6 +107,30 @@ async def test_over_aiohttp_a_listing_sends_bare_requests(
     check_bare(faults)
 
 
+async def test_over_aiohttp_a_compressed_page_is_read(
+    wire: Any, make: Callable[..., Any], faults: FaultServer
+) -> None:
+    if wire.kind == "sync":
+        return
+    faults.say(compressed, compressed)
+    async with httpx_aiohttp.HttpxAiohttpClient() as theirs:
+        client = make(base_url=faults.url, http_client=theirs)
+        assert [job.id for job in await wire.all(client.iter_jobs())] == faults.ids
+
+
+async def test_over_aiohttp_a_failure_is_told_like_any_other(
+    wire: Any, make: Callable[..., Any], faults: FaultServer
+) -> None:
+    if wire.kind == "sync":
+        return
+    faults.say(silent, cut_off)
+    async with httpx_aiohttp.HttpxAiohttpClient() as theirs:
+        client = make(base_url=faults.url, http_client=theirs, timeout=0.2)
+        for _ in range(2):
+            error = await wire.error(TransportError, client.get_page)
+            assert "[http://127.0.0.1:" in str(error)
+
+
 async def test_over_a_transport_that_tries_again_a_failure_is_not_seen(
     wire: Any, make: Callable[..., Any], faults: FaultServer
 ) -> None:
@@ -109,8 +145,9 @@ async def test_over_a_transport_that_tries_again_a_failure_is_not_seen(
 
 
 async def test_over_a_cache_a_listing_is_whole(
-    wire: Any, make: Callable[..., Any], sandbox: Sandbox, tmp_path: Path
+    wire: Any, make: Callable[..., Any], faults: FaultServer, tmp_path: Path
 ) -> None:
+    faults.say(compressed)
     where = str(tmp_path / "cache.db")
     transport: Any
     if wire.kind == "sync":
@@ -120,8 +157,8 @@ async def test_over_a_cache_a_listing_is_whole(
         stored = hishel.AsyncSqliteStorage(database_path=where)
         transport = hishel.httpx.AsyncCacheTransport(plain(wire), storage=stored)
     theirs = http(wire, transport)
-    client = make(http_client=theirs)
-    ids = [job.id for job in await wire.all(client.iter_jobs())]
-    assert len(ids) == 5
-    assert [job.id for job in await wire.all(client.iter_jobs())] == ids
+    client = make(base_url=faults.url, http_client=theirs)
+    for _ in range(2):
+        assert [job.id for job in await wire.all(client.iter_jobs())] == faults.ids
+    assert len(faults.requests) == 2
     await wire.close(theirs)
