@@ -68,16 +68,18 @@ async def test_a_cassette_records_a_default_client_and_plays_to_it(
     arrived = len(sandbox.requests)
 
     with recorder.use_cassette(cassette) as recorded:
-        ids = [job.id for job in await wire.all(before.iter_jobs())]
+        during = make()
+        ids = [job.id for job in await wire.all(during.iter_jobs())]
         assert len(recorded) == 3
     assert len(sandbox.requests) == arrived + 3
 
-    for client in (before, make()):
+    for client in (before, during, make()):
         with recorder.use_cassette(cassette) as played:
             assert [job.id for job in await wire.all(client.iter_jobs())] == ids
             assert played.play_count == 3
     assert len(sandbox.requests) == arrived + 3
 
-    assert len(await wire.all(before.iter_jobs())) == 5
-    assert len(sandbox.requests) == arrived + 6
-    await wire.close(before)
+    for client in (before, during):
+        assert len(await wire.all(client.iter_jobs())) == 5
+        await wire.close(client)
+    assert len(sandbox.requests) == arrived + 9
