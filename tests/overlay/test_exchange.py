@@ -524,6 +524,13 @@ def test_a_page_that_may_be_the_answer_is_not_doubted(answer: Answer) -> None:
     request.page(answer)
 
 
+def test_a_full_page_that_leaves_the_status_out_is_not_doubted() -> None:
+    data = [{"id": f"J{number}", "attributes": {"total_count": 1}} for number in range(100)]
+    request = Request()
+    request.start()
+    request.page(status(200, json.dumps({"data": data}).encode()))
+
+
 @pytest.mark.parametrize(
     ("value", "wait"),
     [
