@@ -266,8 +266,9 @@ class BaseClient(Generic[JobT]):
 
     def __repr__(self) -> str:
         named = "" if self._name is None else f"name={self._name!r}, "
-        where = f"revision={self.revision!r}, base_url='{self._base_url}'"
-        return f"{type(self).__name__}({named}{where})"
+        return (
+            f"{type(self).__name__}({named}revision={self.revision!r}, base_url='{self._base_url}')"
+        )
 
     def _listing(
         self, *, resume: Any = None, prefetch: int = 0, **asked: Unpack[Asked]

@@ -1,14 +1,12 @@
 """Time and chance, passed in: the only place where they come from the machine."""
 
-import functools
 import random
 import threading
 import time
 
 # freezegun replaces time.monotonic, perhaps just when we are imported; a pause or a deadline would
-# then never pass. It leaves this one, which Windows has not.
-_get = getattr(time, "clock_gettime", None)
-_monotonic = functools.partial(_get, time.CLOCK_MONOTONIC) if _get else time.monotonic
+# then never pass. It leaves time.clock_gettime, which Windows has not.
+_MONOTONIC = getattr(time, "CLOCK_MONOTONIC", None)
 
 
 class Clock:
@@ -19,8 +17,9 @@ class Clock:
     owns the time has to own the chance as well.
     """
 
-    monotonic = staticmethod(_monotonic)
-    """Seconds that never go backwards; measures waits, windows and deadlines."""
+    def monotonic(self) -> float:
+        """Seconds that never go backwards; measures waits, windows and deadlines."""
+        return time.monotonic() if _MONOTONIC is None else time.clock_gettime(_MONOTONIC)
 
     def time(self) -> float:
         """Seconds since the epoch, UTC; for HTTP dates and revision lifecycles."""

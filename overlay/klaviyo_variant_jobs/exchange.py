@@ -282,8 +282,7 @@ class _Exchange:
 
     def _refusal(self, status: int, raw: Mapping[str, str], body: bytes) -> APIError:
         headers = {name: self.authorization.redact(value) for name, value in raw.items()}
-        date = parse_http_date(headers.get("date", ""))
-        now_s = self.terms.clock.time() if date is None else date
+        now_s = parse_http_date(headers.get("date", "")) or self.terms.clock.time()
         retry_after = parse_retry_after(headers.get("retry-after"), now_s=now_s)
         pause_s = least_wait_s(status, retry_after) if status == 429 else None
         self._release(said=self._learn(status, headers), pause_s=pause_s)

@@ -87,7 +87,6 @@ def check_extra_query(
 
 
 _WITH_ARGUMENTS = ("filter", "page[cursor]", "fields[catalog-variant-bulk-create-job]")
-_PLURAL = {"status": "status", "field": "fields"}
 
 
 def _known(
@@ -102,7 +101,7 @@ def _known(
         if not isinstance(item, str):
             raise ValueError(f"a {what} must be a string, not {type(item).__name__}")
     if not items:
-        raise ValueError(f"{_PLURAL[what]} is empty: pass None for all")
+        raise ValueError(f"{'fields' if what == 'field' else what} is empty: pass None for all")
     unknown = [repr(str.__str__(item)) for item in items if item not in known]
     if unknown:
         has = f"revision {revision.date} has {', '.join(known)}"
