@@ -98,7 +98,7 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     except _UNUSABLE as error:
         say(f"check: {error}", error=True)
         return 2
-    say("\n".join(map(one_line, found)) if found else well)
+    say("\n".join(found) if found else well)
     if found and options.upstream:
         taken = f"scripts/bump {revision} --from {revision} --upstream-new {options.upstream}"
         kept = f"what differs on purpose stands in x-deviations of spec/{revision}.yaml"

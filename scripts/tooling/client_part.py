@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from tooling.fragment import Fragment, FragmentError
-from tooling.python_text import one_line
+from tooling.terminal import one_line
 
 # Words for people, which may hold anything: they become docstrings or nothing.
 _WORDS = frozenset({"description", "example", "summary", "title"})

@@ -24,8 +24,9 @@ from tooling.changes import changes_between, in_python, python_name
 from tooling.client_part import client_part
 from tooling.fragment import OPERATION, Fragment, FragmentError, Parameter, fragments
 from tooling.model_code import classes
-from tooling.python_text import UnusableTextError, docstring, literal, one_line
+from tooling.python_text import UnusableTextError, docstring, literal
 from tooling.schema import DocumentError
+from tooling.terminal import one_line
 
 PACKAGE = "klaviyo_variant_jobs_api"
 RUNTIME = ("client.py", "errors.py", "types.py")

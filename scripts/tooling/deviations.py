@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from tooling.compare import Row, compare
 from tooling.prose import words
 from tooling.schema import Document, DocumentError, Fact, freeze
+from tooling.terminal import one_line
 from tooling.wire import Place, Wire, read_wire
 
 FACTS = ("present", "required", "nullable", "type", "format", "enum", "closed", "repeats")
@@ -36,8 +37,8 @@ class Agreement:
 
     def lines(self) -> list[str]:
         """One line per finding, for people."""
-        return [f"{row.level:10}  {row.what}" for row in self.undeclared] + [
-            f"{'unneeded':10}  {line}" for line in self.unneeded
+        return [f"{row.level:10}  {one_line(row.what)}" for row in self.undeclared] + [
+            f"{'unneeded':10}  {one_line(line)}" for line in self.unneeded
         ]
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from attrs import field, frozen
 from ruamel.yaml import YAML
 
-from tooling.python_text import UnusableTextError, attribute, literal, name, one_line
+from tooling.python_text import UnusableTextError, attribute, literal, name
 from tooling.round_trip import NO_YAML, yaml_fault
 from tooling.schema import BOUNDS, DOCS, DocumentError, Schema, dereference, resolve
+from tooling.terminal import one_line
 from tooling.wire import read_wire
 
 OPERATION = "get_create_variants_jobs"
@@ -45,7 +46,7 @@ class FragmentError(Exception):
     """A fragment that cannot be generated from; one line names the file and the way out."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(one_line(message, 300))
 
 
 @frozen

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from tooling.schema import Fact
+from tooling.terminal import one_line
 from tooling.wire import FILTER, Wire
 
 _WORDS_AT_MOST = 90
@@ -77,16 +78,13 @@ def _less_common_start(was: str, now: str) -> tuple[str, str]:
 
 def words(value: Fact) -> str:
     """A value for a sentence: quoted when it is text, and cut when it is long."""
-    text = " ".join(plain(value).split())
-    if len(text) > _WORDS_AT_MOST:
-        text = f"{text[: _WORDS_AT_MOST - 3]}..."
+    text = one_line(plain(value), _WORDS_AT_MOST)
     return f'"{text}"' if isinstance(value, str) else text
 
 
 def in_full(value: Fact) -> str:
     """Somebody's own words, in quotes and on one line; a screenful of them at most."""
-    text = " ".join(plain(value).split())
-    return f'"{text if len(text) <= _QUOTED_AT_MOST else text[: _QUOTED_AT_MOST - 3] + "..."}"'
+    return f'"{one_line(plain(value), _QUOTED_AT_MOST)}"'
 
 
 def plain(value: Fact) -> str:

@@ -13,6 +13,8 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from tooling.terminal import one_line
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
 # In a class body these would hide what annotations are made of.
 _TYPES = frozenset({"bool", "dict", "float", "int", "list", "str"})
@@ -21,13 +23,6 @@ _LINE = 98
 
 class UnusableTextError(Exception):
     """A text that cannot go into generated code; the message is one printable line."""
-
-
-def one_line(text: object, longest: int = 300) -> str:
-    """Foreign text for a terminal: printable, on one line, cut when it is long."""
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def name(text: str) -> str:

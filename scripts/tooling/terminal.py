@@ -9,17 +9,22 @@ from __future__ import annotations
 import re
 import sys
 
-_COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)", re.MULTILINE)
+_COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)")
 
 
-def one_line(text: str) -> str:
-    """The text on one line, with whatever cannot be seen spelled out."""
-    return _COMMAND.sub(_disarmed, "".join(map(_visible, text)))
+def one_line(text: str, longest: int | None = None) -> str:
+    """The words of a text on one line, with whatever else cannot be seen spelled out.
+
+    Args:
+        longest: how many characters to cut it to; by default it stays whole.
+    """
+    line = _shown(" ".join(text.split()))
+    return line if longest is None or len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def lines(text: str) -> str:
-    """The same for each line of a text whose line breaks are ours."""
-    return "\n".join(map(one_line, text.split("\n")))
+    """A text whose line breaks and indentation are ours, with each line made safe."""
+    return "\n".join(map(_shown, text.split("\n")))
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -30,9 +35,8 @@ def say(text: str, *, error: bool = False) -> None:
     print(shown, file=stream)
 
 
-def is_visible(text: str) -> bool:
-    """Whether all of a text can be seen as it is."""
-    return text.isprintable()
+def _shown(line: str) -> str:
+    return _COMMAND.sub(_disarmed, "".join(map(_visible, line)))
 
 
 def _visible(character: str) -> str:

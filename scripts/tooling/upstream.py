@@ -16,7 +16,6 @@ from ruamel.yaml.error import YAMLError
 from tooling.prose import plain
 from tooling.round_trip import NO_YAML, yaml_fault
 from tooling.schema import DocumentError
-from tooling.terminal import is_visible
 from tooling.wire import Wire, find_operation, read_wire
 
 _TIMEOUT_SECONDS = 30.0
@@ -59,7 +58,7 @@ def _refuse_invisible(wire: Wire) -> None:
     """What is carried over becomes text that people read: it has to be what they see."""
     for where, place in wire.places.items():
         for said in (where, *map(plain, place.facts.values())):
-            if not is_visible(said):
+            if not said.isprintable():
                 raise DocumentError(f"{where}: has characters that cannot be seen: {said[:100]}")
 
 

@@ -386,7 +386,7 @@ def test_what_cannot_be_generated_is_a_question_and_the_fragment_stays(
 
     monkeypatch.setattr(codegen, "generate", surprised)
     assert bump.main(clone, unchanged) == bump.EXIT_DECIDE
-    told = "generated/ was not written, nor cassettes, for no such thing\\x0aat all; mend spec/"
+    told = "generated/ was not written, nor cassettes, for no such thing at all; mend spec/"
     assert told in capsys.readouterr().out
     assert {line[3:] for line in status(clone).splitlines()} == {f"spec/{NEW}.yaml", "CHANGELOG.md"}
 
