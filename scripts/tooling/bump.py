@@ -22,6 +22,7 @@ from tooling.carry import carry
 from tooling.compare import Row, compare, differences
 from tooling.decisions import to_decide
 from tooling.deviations import agreement, upstream_side
+from tooling.examples import EXAMPLES, pin
 from tooling.schema import Document, DocumentError
 from tooling.terminal import one_line, say
 from tooling.tree import WRITTEN, TreeError, all_or_nothing
@@ -103,14 +104,15 @@ def bump(
     ours = _own_side(root / "spec" / f"{old}.yaml")
     with upstream.whatever_its_shape(given):
         found = _compared(ours, before, theirs, lambda name: users_of(root, name))
-    if new > former_newest:
+    moves = new > former_newest
+    if moves:
         found = evolve(found, default_moves=changes.default_moves(former_newest, new))
 
     def write_report() -> None:
         if report:
             report.write_text(changes.as_json(found.rows), encoding="utf-8")
 
-    with all_or_nothing(root, last=write_report) as copy:
+    with all_or_nothing(root, also=EXAMPLES if moves else (), last=write_report) as copy:
         with upstream.whatever_its_shape(given):
             carried = _carry_over(copy / "spec", new, old, document)
         if carried is not None:
@@ -128,6 +130,8 @@ def bump(
                 wrote=True,
             )
             _write_changelog(copy / "CHANGELOG.md", found, new, old)
+            if moves:
+                pin(copy, former_newest, new)
     return found
 
 
@@ -313,9 +317,9 @@ def _what_next(done: Bump, new: str, old: str) -> str:
     command = "git diff -- spec generated"
     if new != old:
         command = f"git diff --no-index {fragments}; git diff --no-index {packages}"
+    places = ", ".join([*WRITTEN, *(EXAMPLES if done.default_moves else ())])
     return (
-        f"\nWritten to {', '.join(WRITTEN)}. Next: read what differs, run scripts/test, commit.\n"
-        f"  {command}"
+        f"\nWritten to {places}.\nNext: read what differs, run scripts/test, commit.\n  {command}"
     )
 
 

@@ -12,11 +12,9 @@ from dateutil.relativedelta import relativedelta
 
 from tooling import changes, codegen, fragment
 from tooling.bump import FAILURES, BumpError, day
+from tooling.examples import EXAMPLES, pin
 from tooling.terminal import say
 from tooling.tree import all_or_nothing
-
-# Where examples stand that pin a revision.
-_EXAMPLES = ("README.md", "overlay")
 
 
 def retire(root: Path, revision: str) -> list[str]:
@@ -30,11 +28,12 @@ def retire(root: Path, revision: str) -> list[str]:
         one of bump.FAILURES: nothing was changed.
     """
     left = _others(fragment.kept_dates(root / "spec"), revision)
-    with all_or_nothing(root, also=_EXAMPLES) as copy:
+    with all_or_nothing(root, also=EXAMPLES) as copy:
         (copy / "spec" / f"{revision}.yaml").unlink()
         codegen.generate(copy / "spec", copy / "generated")
         _remove_cassettes(copy / "tests" / "cassettes", revision)
-        _pin_another(copy, revision, left[-1])
+        pin(copy, revision, left[-1])
+        _remove_remark(copy / "README.md", revision)
         _write_changelog(copy / "CHANGELOG.md", revision, left)
     return left
 
@@ -61,23 +60,12 @@ def _remove_cassettes(folder: Path, revision: str) -> None:
             found.unlink(missing_ok=True)
 
 
-def _pin_another(copy: Path, revision: str, newest: str) -> None:
-    readme = copy / "README.md"
-    for file in (readme, *(copy / "overlay").rglob("*.py")):
-        if not file.exists():
-            continue
-        text = file.read_text(encoding="utf-8")
-        pinned = text.replace(f'revision="{revision}"', f'revision="{newest}"')
-        if file == readme:
-            pinned = _without_remark(pinned, revision)
-        if pinned != text:
-            file.write_text(pinned, encoding="utf-8")
-
-
-def _without_remark(text: str, revision: str) -> str:
-    """The text less the paragraph that is about this revision alone."""
-    paragraphs = text.split("\n\n")
-    return "\n\n".join(one for one in paragraphs if not one.startswith(f"> **Revision {revision} "))
+def _remove_remark(file: Path, revision: str) -> None:
+    """Remove the paragraph that is about this revision alone."""
+    if file.exists():
+        paragraphs = file.read_text(encoding="utf-8").split("\n\n")
+        left = [one for one in paragraphs if not one.startswith(f"> **Revision {revision} ")]
+        file.write_text("\n\n".join(left), encoding="utf-8")
 
 
 def _write_changelog(file: Path, revision: str, left: Sequence[str]) -> None:

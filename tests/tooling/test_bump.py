@@ -204,6 +204,20 @@ def test_a_revision_that_is_not_the_newest_moves_no_default(
     assert "default" not in (clone / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_examples_pin_the_newest_revision(clone: Path, tmp_path: Path) -> None:
+    example = clone / "README.md"
+    example.write_text(f'Client(revision="{OLD}") was Client(revision="2029-01-15")\n', "utf-8")
+    commit(clone)
+    between = upstream(tmp_path, revision="2029-10-15")
+    assert bump.main(clone, ["2029-10-15", "--from", OLD, "--upstream-new", between]) == 0
+    assert f'Client(revision="{OLD}")' in example.read_text(encoding="utf-8")
+    later = upstream(tmp_path, revision=NEW)
+    assert bump.main(clone, [NEW, "--from", "2029-10-15", "--upstream-new", later]) == 0
+    assert example.read_text(encoding="utf-8") == (
+        f'Client(revision="{NEW}") was Client(revision="2029-01-15")\n'
+    )
+
+
 def test_a_document_of_another_revision_is_taken_with_a_warning(
     clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,8 +228,8 @@ def test_a_document_of_another_revision_is_taken_with_a_warning(
         f"bump: warning: {same} says it is revision {NEWER}, not {NEW}",
         f"bump: warning: {same} says it is revision {NEWER}, not {OLD}",
         "",
-        "Written to spec, generated, tests/cassettes, CHANGELOG.md. Next: read what differs, run "
-        "scripts/test, commit.",
+        "Written to spec, generated, tests/cassettes, CHANGELOG.md, README.md, overlay.",
+        "Next: read what differs, run scripts/test, commit.",
         f"  git diff --no-index spec/{OLD}.yaml spec/{NEW}.yaml; git diff --no-index "
         "generated/klaviyo_variant_jobs_api/r2030_01_15 "
         "generated/klaviyo_variant_jobs_api/r2030_04_15",

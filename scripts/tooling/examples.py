@@ -1,0 +1,19 @@
+"""The examples of the documentation, which pin the newest revision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXAMPLES = ("README.md", "overlay")
+"""Where they stand."""
+
+
+def pin(root: Path, revision: str, other: str) -> None:
+    """Let the examples that pin `revision` pin the other one."""
+    for file in (root / "README.md", *(root / "overlay").rglob("*.py")):
+        if not file.exists():
+            continue
+        text = file.read_text(encoding="utf-8")
+        pinned = text.replace(f'revision="{revision}"', f'revision="{other}"')
+        if pinned != text:
+            file.write_text(pinned, encoding="utf-8")
