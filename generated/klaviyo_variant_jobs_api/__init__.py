@@ -5,7 +5,7 @@
 `errors` and `types` are shared by all. Alone, without the handwritten package on top:
 
     from klaviyo_variant_jobs_api.client import Client
-    from klaviyo_variant_jobs_api.r2026_07_15.api.catalogs import get_create_variants_jobs
+    from klaviyo_variant_jobs_api.r2026_10_15.api.catalogs import get_create_variants_jobs
 
     with Client("Klaviyo-API-Key pk_...") as client:
         page = get_create_variants_jobs.sync_detailed(client=client).parsed

@@ -118,5 +118,6 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "2026-07-15": (),
+    "2026-10-15": (),
 }
 """By the date of each revision, oldest first; the newest differs in nothing."""

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from .r2022_10_17.models import Job as Job_r2022_10_17
     from .r2026_07_15.models import Job as Job_r2026_07_15
+    from .r2026_10_15.models import Job as Job_r2026_10_15
 
-    AnyJob: TypeAlias = Job_r2022_10_17 | Job_r2026_07_15
+    AnyJob: TypeAlias = Job_r2022_10_17 | Job_r2026_07_15 | Job_r2026_10_15
     """A job of any revision. Can be imported at run time too, which loads all revisions."""
-    NewestJob: TypeAlias = Job_r2026_07_15
+    NewestJob: TypeAlias = Job_r2026_10_15
     """A job of the newest revision. Can be imported at run time too."""
 
     JobT = TypeVar("JobT", default=AnyJob)
@@ -38,16 +39,17 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from .r2022_10_17.models import Job as Job_r2022_10_17
         from .r2026_07_15.models import Job as Job_r2026_07_15
+        from .r2026_10_15.models import Job as Job_r2026_10_15
 
-        globals()["AnyJob"] = Job_r2022_10_17 | Job_r2026_07_15
-        globals()["NewestJob"] = Job_r2026_07_15
+        globals()["AnyJob"] = Job_r2022_10_17 | Job_r2026_07_15 | Job_r2026_10_15
+        globals()["NewestJob"] = Job_r2026_10_15
         return globals()[name]
 
 
 # What klaviyo_variant_jobs hands on to those who import it.
-__all__ = ["NEWEST", "REVISIONS", "R2022_10_17", "R2026_07_15", "Revision"]
+__all__ = ["NEWEST", "REVISIONS", "R2022_10_17", "R2026_07_15", "R2026_10_15", "Revision"]
 
-NewestDate = Literal["2026-07-15"]
+NewestDate = Literal["2026-10-15"]
 
 
 class PageLinks(Protocol):
@@ -194,11 +196,48 @@ R2026_07_15: Revision[Job_r2026_07_15] = Revision(
     load=_load_r2026_07_15,
 )
 
+
+def _load_r2026_10_15() -> RevisionCode[Job_r2026_10_15]:
+    from .r2026_10_15.api.catalogs.get_create_variants_jobs import get_kwargs
+    from .r2026_10_15.models import Job, JobPage
+
+    return RevisionCode(
+        page_model=JobPage,
+        job_model=Job,
+        get_kwargs=get_kwargs,
+    )
+
+
+R2026_10_15: Revision[Job_r2026_10_15] = Revision(
+    date="2026-10-15",
+    path="/api/catalog-variant-bulk-create-jobs",
+    media_type="application/vnd.api+json",
+    burst=75,
+    steady=750,
+    fields=(
+        "completed_at",
+        "completed_count",
+        "created_at",
+        "errors",
+        "expires_at",
+        "failed_count",
+        "id",
+        "status",
+        "total_count",
+    ),
+    statuses=("queued", "processing", "complete", "cancelled"),
+    id_in_attributes=False,
+    query=("fields[catalog-variant-bulk-create-job]", "filter", "page[cursor]"),
+    package=f"{__package__}.r2026_10_15",
+    load=_load_r2026_10_15,
+)
+
 REVISIONS: tuple[Revision[AnyJob], ...] = (
     R2022_10_17,
     R2026_07_15,
+    R2026_10_15,
 )
 """All revisions, oldest first."""
 
-NEWEST: Revision[NewestJob] = R2026_07_15
+NEWEST: Revision[NewestJob] = R2026_10_15
 """The revision that is used when none is named."""

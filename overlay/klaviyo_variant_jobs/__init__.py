@@ -2,7 +2,7 @@
 
 from klaviyo_variant_jobs import Client
 
-with Client(api_key="pk_...", revision="2026-07-15") as client:
+with Client(api_key="pk_...", revision="2026-10-15") as client:
     for job in client.iter_jobs(status="processing"):
         print(job.id, job.attributes.completed_count, job.attributes.total_count)
 """

@@ -3,7 +3,7 @@
     >>> from klaviyo_variant_jobs import Client
     >>> from klaviyo_variant_jobs.sandbox import Sandbox
     >>> with Sandbox(jobs=250).serve() as server:
-    ...     with Client("pk_x", revision="2026-07-15", base_url=server.base_url) as client:
+    ...     with Client("pk_x", revision="2026-10-15", base_url=server.base_url) as client:
     ...         sum(1 for _ in client.iter_jobs())
     250
 
