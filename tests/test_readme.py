@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
+import logging
 import re
+import shlex
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from klaviyo_variant_jobs.sandbox import Sandbox
+from klaviyo_variant_jobs.clock import SYSTEM_CLOCK
+from klaviyo_variant_jobs.sandbox import Sandbox, VirtualClock
+from tooling.valkey import Valkey, server_program
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+# One that begins with the name of a file is a file of somebody's tests.
+FILES = {found[1]: text for text in PYTHON if (found := re.match(r"# (\w+\.py)\n", text))}
+EXAMPLES = [text for text in PYTHON if text not in FILES.values()]
+COMMANDS = [
+    line.partition("#")[0].partition(">")[0].strip()
+    for kind, text in BLOCKS
+    for line in text.splitlines()
+    if kind == "sh" and line.startswith("klaviyo-variant-jobs ")
+]
 
 
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A fake API where clients without a transport of their own expect the real one."""
-    sandbox = Sandbox(jobs=250)
+    """A fake API where clients expect the real one, and no waiting; the loopback stays real."""
+    clock = VirtualClock()
+    sandbox = Sandbox(jobs=250, clock=clock)
     answers = sandbox.transport()
-    monkeypatch.setattr(
-        httpx.HTTPTransport, "handle_request", lambda _, request: answers.handle_request(request)
-    )
-    monkeypatch.setattr(
-        httpx.AsyncHTTPTransport,
-        "handle_async_request",
-        lambda _, request: answers.handle_async_request(request),
-    )
+    really = httpx.HTTPTransport.handle_request
+    really_async = httpx.AsyncHTTPTransport.handle_async_request
+
+    def handle(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "127.0.0.1":
+            return really(transport, request)
+        return answers.handle_request(request)
+
+    async def handle_async(
+        transport: httpx.AsyncHTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
+        if request.url.host == "127.0.0.1":
+            return await really_async(transport, request)
+        return await answers.handle_async_request(request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async)
+    for name in ("monotonic", "time", "random", "sleep", "wait"):
+        monkeypatch.setattr(SYSTEM_CLOCK, name, getattr(clock, name))
+    monkeypatch.setattr(asyncio, "run", clock.run)
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
         monkeypatch.delenv(proxy.lower(), raising=False)
@@ -35,22 +70,90 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 5
+@pytest.fixture
+def shared_quota(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Redis server for the example that wants one, where there is a program for it."""
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(Valkey()).port if server_program() else 1
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{port}")
+        yield
 
 
+@pytest.fixture
+def quiet_logging() -> Iterator[None]:
+    """Takes back what an example sets."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+
+
+def test_every_block_says_what_it_is_and_there_are_examples() -> None:
+    assert {kind for kind, _ in BLOCKS} == {"python", "sh", ""}
+    assert len(EXAMPLES) >= 14
+    assert set(FILES) == {"conftest.py", "test_report.py"}
+
+
+def test_the_quickstart_has_at_most_twelve_lines() -> None:
+    assert len(EXAMPLES[0].splitlines()) <= 12
+
+
+@pytest.mark.usefixtures("shared_quota", "quiet_logging")
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_an_example_runs_and_is_short(example: str, live: Sandbox) -> None:
-    scope: dict[str, object] = {"__name__": "readme"}
+def test_an_example_runs(example: str, live: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    scope: dict[str, Any] = {"__name__": "readme"}
     exec(compile(example, "README.md", "exec"), scope)
-    assert len([line for line in example.splitlines() if line.strip()]) <= 12
     if "rest" in scope:
-        assert len([*scope["first"], *scope["rest"]]) == 250  # type: ignore[misc]
-    # The last example brings a sandbox of its own, which the patched classes do not touch.
-    assert bool(live.requests) == ("Sandbox(" not in example)
+        assert len([*scope["first"], *scope["rest"]]) == 250
+    # Those with a sandbox of their own, and those whose arguments are refused, ask no other.
+    asks_itself = "Sandbox(" in example or "extra_query" in example
+    assert bool(live.requests) != asks_itself
+    shown = capsys.readouterr().out
+    assert bool(shown) == ("print(" in example)
 
 
-@pytest.mark.parametrize("command", ["scripts/demo", "scripts/test", "scripts/regenerate"])
+def test_the_tests_it_shows_pass_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 passed" in ran.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_line_it_shows_can_be_parsed(command: str) -> None:
+    from klaviyo_variant_jobs.cli.commands import commands
+
+    _, name, *arguments = shlex.split(command)
+    commands.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "test", "regenerate", "bump", "check", "retire", "record"]
+)
 def test_the_commands_it_names_exist(command: str) -> None:
-    assert command in README
-    assert (Path(__file__).parent.parent / command).stat().st_mode & 0o111
+    assert f"scripts/{command}" in README
+    assert (ROOT / "scripts" / command).stat().st_mode & 0o111
+
+
+@functools.cache
+def anchors() -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
+def test_a_link_leads_somewhere(target: str) -> None:
+    if target.startswith("#"):
+        assert target[1:] in anchors()
+    else:
+        assert (ROOT / target).exists()
