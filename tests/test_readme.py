@@ -129,6 +129,19 @@ def test_the_tests_it_shows_pass_in_a_folder_of_their_own(tmp_path: Path) -> Non
     assert "2 passed" in ran.stdout
 
 
+def test_a_type_checker_is_content_with_the_examples(tmp_path: Path) -> None:
+    for number, example in enumerate(EXAMPLES):
+        (tmp_path / f"example_{number}.py").write_text(example, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "."],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_line_it_shows_can_be_parsed(command: str) -> None:
     from klaviyo_variant_jobs.cli.commands import commands

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from tooling import bump, check, codegen, fragment, retire, tree
 from tooling.bump import BumpError
-from tooling.changes import in_python
+from tooling.changes import exported_name, in_python
 from tooling.compare import Row
 from tooling.round_trip import RoundTrip
 from tooling.tree import TreeError
@@ -490,12 +490,15 @@ def test_the_readme_and_the_examples_speak_of_what_is_left(two: Path) -> None:
     readme, example = two / "README.md", two / "overlay" / "example.py"
     remark = f"> **Revision {OLD} is retired.**\n> Do not use it.\n\n"
     pin = f'Client(revision="{OLD}")\n'
-    readme.write_text(f"# Title\n\n{remark}{pin}\nRevision {OLD} came first.\n", encoding="utf-8")
+    exact = f"Client(revision={exported_name(OLD)})\n"
+    rest = f"\nRevision {OLD} came first.\n"
+    readme.write_text(f"# Title\n\n{remark}{pin}{exact}{rest}", encoding="utf-8")
     example.write_text(f'"""{pin}"""\nFIRST = "{OLD}"\n', encoding="utf-8")
     commit(two)
     assert retire.main(two, [OLD]) == 0
     now = f'Client(revision="{NEW}")\n'
-    assert readme.read_text(encoding="utf-8") == f"# Title\n\n{now}\nRevision {OLD} came first.\n"
+    now_exact = f"Client(revision={exported_name(NEW)})\n"
+    assert readme.read_text(encoding="utf-8") == f"# Title\n\n{now}{now_exact}{rest}"
     assert example.read_text(encoding="utf-8") == f'"""{now}"""\nFIRST = "{OLD}"\n'
 
 
