@@ -54,13 +54,13 @@ def _told() -> Iterator[None]:
         raise click.exceptions.Exit(signals.exit_code(interrupt)) from None
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="klaviyo-variant-jobs", message="%(prog)s %(version)s")
 def commands() -> None:
     """List Klaviyo's catalog variant bulk create jobs.
 
-    Data goes to stdout, everything else to stderr. Exit codes: 0, 1 for an error, 2 for a wrong
-    command line, 130 after Ctrl-C, 143 after SIGTERM; those of watch besides.
+    Data goes to stdout, everything else to stderr. The API key is read from KLAVIYO_API_KEY or
+    from --api-key-file. Exit codes: 0 done, 1 error, 2 wrong command line, 130 Ctrl-C, 143 SIGTERM.
     """
 
 
@@ -80,7 +80,9 @@ def commands() -> None:
 def list_(surroundings: Surroundings, /, **asked: Any) -> None:
     """List jobs, newest first.
 
-    A table sums each job up; csv has the attributes asked for, json and ndjson the whole job.
+    A table sums each job up. csv has the attributes asked for; import its cells as text, because
+    a spreadsheet takes one that begins with =, +, - or @ for a formula. json and ndjson have the
+    whole job.
     """
     request = Asked(command="list", **asked)
     if not request.summary:
@@ -114,7 +116,11 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 @options.sandbox
 @click.pass_obj
 def errors(surroundings: Surroundings, /, **asked: Any) -> None:
-    """List the errors of jobs, one row each: job, external id, pointer, detail."""
+    """List the errors of jobs, one row each.
+
+    A row has the job, the external id of the variant, the pointer into the request that made the
+    job, and the detail.
+    """
     request = Asked(command="errors", fields=(), needs=("errors",), **asked)
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
 
@@ -130,10 +136,11 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
 def watch(
     surroundings: Surroundings, /, ids: tuple[str, ...], timeout: float | None, **asked: Any
 ) -> None:
-    """Watch jobs until they have ended; without IDs all that are or become active.
+    """Watch jobs until they have ended.
 
-    A table on a terminal, a line for each change elsewhere, and at the end what came of it. Exit
-    codes: 0 all complete without failures, 3 with failures or cancelled jobs, 4 time ran out.
+    Without IDs it watches every job that is or becomes active. A terminal shows a table, a pipe
+    gets a line for each change; the result comes last. Exit codes: 0 all complete without
+    failures, 3 failures or cancelled jobs, 4 time ran out.
     """
     from . import watching
 
@@ -161,16 +168,32 @@ Tell it what goes wrong, add jobs, and look at what was asked:
 
 
 @commands.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
-@click.option("--jobs", type=click.IntRange(0, 100_000), default=300, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where to listen.  [default: a free one]",
+    metavar="N",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(0, 100_000),
+    default=300,
+    show_default=True,
+    metavar="N",
+    help="How many sample jobs it has.",
+)
 @click.option(
     "--control",
     is_flag=True,
-    help="Let other programs script what goes wrong, and add jobs, by JSON sent to URL/sandbox/.",
+    help="Let programs add jobs and faults, by JSON sent to URL/sandbox/.",
 )
 @click.pass_obj
 def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> None:
-    """Serve a fake API on this machine until Ctrl-C; its URL goes to stdout."""
+    """Serve a fake API on this machine until Ctrl-C.
+
+    Its URL goes to stdout.
+    """
     from klaviyo_variant_jobs.sandbox import Sandbox
     from klaviyo_variant_jobs_api.registry import NEWEST
 
@@ -197,7 +220,7 @@ def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> 
 @options.output
 @click.pass_obj
 def revisions(surroundings: Surroundings, output: str) -> None:
-    """Show the API revisions this release knows, and how long each lasts."""
+    """Show the known API revisions, and how long each lasts."""
     writer = open_writer(output, REVISION_LAYOUT, Progress().note)
     for row in revision_rows(datetime.fromtimestamp(surroundings.clock.time(), UTC).date()):
         writer.write(row)

@@ -109,7 +109,7 @@ api_key_file = click.option(
     "--api-key-file",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help=f"Read the private API key from FILE, - for stdin. Else {ENVIRONMENT_VARIABLE} is used.",
+    help=f"Read the API key from FILE, - for stdin, instead of {ENVIRONMENT_VARIABLE}.",
 )
 base_url = click.option(
     "--base-url",
@@ -120,30 +120,28 @@ base_url = click.option(
 )
 sandbox = click.option("--sandbox", is_flag=True, help="Ask a built-in fake API; needs no key.")
 revision = click.option(
-    "--revision", metavar="DATE", help="The API revision to pin. [default: the newest known]"
+    "--revision", metavar="DATE", help="The API revision to pin.  [default: the newest known]"
 )
 status = click.option(
     "--status",
     multiple=True,
     callback=_names,
     metavar="A,B,...",
-    help="Only jobs of these statuses, one pass each; repeat it or use commas. "
-    f"[{', '.join(NEWEST.statuses)}]",
+    help=f"Only jobs of these statuses: {', '.join(NEWEST.statuses)}.",
 )
 fields = click.option(
     "--fields",
     multiple=True,
     callback=_names,
     metavar="A,B,...",
-    help=f"Ask only for these attributes; repeat it or use commas. [{', '.join(NEWEST.fields)}]",
+    help=f"Only these attributes: {', '.join(NEWEST.fields)}.",
 )
 since = click.option(
     "--since",
     callback=_moment,
     metavar="WHEN",
-    help="Only jobs created since then: a whole date, a date and time, or how many minutes (10m), "
-    f"hours (2h) or days (3d) ago. UTC unless it names an offset. For example {FORMS}. All pages "
-    "are read, because the API promises no order.",
+    help=f"Only jobs created since then, UTC unless it names an offset: {FORMS}. All pages are "
+    "read, because the API promises no order.",
 )
 
 
@@ -151,7 +149,7 @@ timeout = click.option(
     "--timeout",
     callback=_duration,
     metavar="TIME",
-    help="Give up after so long: 90s, 10m, 2h, 1d. [default: never]",
+    help="Give up after so long: 90s, 10m, 2h, 1d.  [default: never]",
 )
 
 
@@ -166,15 +164,15 @@ resume = click.option(
     "--resume",
     callback=_checkpoint,
     metavar="TEXT",
-    help="Go on where an earlier run stopped, with its revision, statuses and fields; TEXT is the "
-    "checkpoint that it told. Whatever else it was given is to be given again.",
+    help="Go on from the checkpoint of an earlier run, with its revision, statuses and fields. "
+    "Give the other options again.",
 )
 output = click.option(
     "--output",
     type=click.Choice(OUTPUTS),
     default="table",
+    metavar="FORMAT",
     show_default=True,
-    help="All but the table are written as pages arrive. csv has the values exactly as they came: "
-    "import its cells as text, since a spreadsheet takes one that begins with =, +, - or @ for a "
-    "formula.",
+    help=f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}. A table comes at the end, the others as "
+    "pages arrive.",
 )
