@@ -17,6 +17,7 @@ PACKAGES = {
 STARTS = (
     "klaviyo_variant_jobs",
     "klaviyo_variant_jobs.redis",  # Imported by those who share a quota,
+    "klaviyo_variant_jobs.opentelemetry",  # by those who trace,
     "klaviyo_variant_jobs.sandbox.loops",  # and these by test suites.
     "klaviyo_variant_jobs.sandbox.pytest_plugin",
     "klaviyo_variant_jobs.sandbox",
