@@ -104,10 +104,10 @@ def _job(kind: str, number: int, chance: random.Random) -> dict[str, Any]:
         "attributes": {
             "status": "complete",
             "created_at": created_at.isoformat(timespec="microseconds"),
-            # A string nobody declared takes a page off the fast path.
-            "total_count": "many" if kind == "odd" and number == 50 else variants,
+            "total_count": variants,
             "completed_count": variants,
-            "failed_count": 0,
+            # A string nobody declared takes a page off the fast path.
+            "failed_count": "none" if kind == "odd" and number == 50 else 0,
             "completed_at": (created_at + dt.timedelta(seconds=40)).isoformat(),
             "errors": [] if number % 3 else [_error(identifier)],
             "expires_at": (created_at + dt.timedelta(days=7)).isoformat(),
