@@ -173,7 +173,7 @@ async def test_a_compressed_body_that_breaks_off_is_tried_again(wire: Wire) -> N
     assert len(api.requests) == 2
 
 
-@pytest.mark.parametrize("body", [BODY, gzip.compress(BODY)])
+@pytest.mark.parametrize("body", [BODY, gzip.compress(BODY)], ids=["plain", "gzip"])
 async def test_a_connection_that_breaks_off_within_a_body_is_tried_again(
     wire: Wire, body: bytes
 ) -> None:

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 import pytest
 
-from klaviyo_variant_jobs import NEWEST, REVISIONS, Revision, job_id
+from klaviyo_variant_jobs import NEWEST, REVISIONS, Revision, external_id, job_id
 from klaviyo_variant_jobs.revisions import (
     LIFECYCLE,
     check_extra_query,
@@ -170,3 +170,15 @@ def test_an_identifier_that_came_as_something_else_is_none() -> None:
     assert job_id(SimpleNamespace(id=17, attributes=None)) is None
     assert job_id(SimpleNamespace(id=None, attributes={"job_id": "J1"})) is None
     assert job_id("no job at all") is None
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [({"external_id": "SKU-1"}, "SKU-1"), ({"external_id": 1}, None), ({}, None), (None, None)],
+)
+def test_the_external_id_of_an_error_is_in_its_meta(meta: object, expected: str | None) -> None:
+    assert external_id(SimpleNamespace(meta=meta)) == expected
+
+
+def test_an_error_without_meta_has_no_external_id() -> None:
+    assert external_id(object()) is None

@@ -51,7 +51,7 @@ async def counted_async(jobs: AsyncIterable[Any]) -> int:
     return number
 
 
-def ours() -> Reader:
+def ours(http_client: Any = None) -> Reader:
     """`Client`, with a limiter that counts but never has to wait."""
     from klaviyo_variant_jobs import Client, RateLimiter
 
@@ -60,14 +60,27 @@ def ours() -> Reader:
 
     def read(url: str) -> int:
         if url not in clients:
-            clients[url] = Client(KEY, revision=REVISION, base_url=url, rate_limiter=limiter)
+            clients[url] = Client(
+                KEY,
+                revision=REVISION,
+                base_url=url,
+                rate_limiter=limiter,
+                http_client=http_client,
+            )
         return counted(clients[url].iter_jobs())
 
     return read
 
 
-def ours_async() -> Reader:
-    """`AsyncClient`, the same way."""
+def ours_httpx2() -> Reader:
+    """`Client` with a client of httpx2."""
+    import httpx2
+
+    return ours(httpx2.Client())
+
+
+def ours_async(http_client: Any = None) -> Reader:
+    """`AsyncClient`, the same way as `Client`."""
     from klaviyo_variant_jobs import AsyncClient, RateLimiter
 
     runner = asyncio.Runner()
@@ -76,10 +89,31 @@ def ours_async() -> Reader:
 
     def read(url: str) -> int:
         if url not in clients:
-            clients[url] = AsyncClient(KEY, revision=REVISION, base_url=url, rate_limiter=limiter)
+            clients[url] = AsyncClient(
+                KEY,
+                revision=REVISION,
+                base_url=url,
+                rate_limiter=limiter,
+                http_client=http_client,
+            )
         return runner.run(counted_async(clients[url].iter_jobs()))
 
     return read
+
+
+def ours_async_httpx2() -> Reader:
+    """`AsyncClient` with a client of httpx2."""
+    import httpx2
+
+    return ours_async(httpx2.AsyncClient())
+
+
+def ours_async_aiohttp() -> Reader:
+    """`AsyncClient` over aiohttp."""
+    import httpx
+    import httpx_aiohttp
+
+    return ours_async(httpx.AsyncClient(transport=httpx_aiohttp.AiohttpTransport()))
 
 
 def sdk() -> Reader:
@@ -238,7 +272,10 @@ def structs() -> Reader:
 
 CONTESTANTS: dict[str, Callable[[], Reader]] = {
     "ours": ours,
+    "ours_httpx2": ours_httpx2,
     "ours_async": ours_async,
+    "ours_async_httpx2": ours_async_httpx2,
+    "ours_async_aiohttp": ours_async_aiohttp,
     "sdk": sdk,
     "sdk_kept": sdk_kept,
     "dicts": dicts,

@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 SDK = "klaviyo-api==25.0.0"
 PYRATE = "pyrate-limiter[redis]==4.5.1"
+HTTP = ("httpx2", "httpx-aiohttp")
+"""What else `http_client` may be."""
 
 
 def environment(*, with_sdk: bool) -> dict[str, str]:
@@ -42,7 +44,7 @@ def peers_python() -> Path | None:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        subprocess.run([*pip, SDK, PYRATE, "--editable", ROOT], check=True)
+        subprocess.run([*pip, SDK, PYRATE, *HTTP, "--editable", ROOT], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"no peers to compare with, their rows are left out: {error}", file=sys.stderr)
         return None

@@ -36,7 +36,8 @@ def main(argv: Sequence[str]) -> int:
     ratios = _ratios(options.pages, with_sdk=peers is not None)
     laps = list(dict.fromkeys(lap for r in ratios for lap in (r.dividend, r.divisor)))
     small = Listing("small", "plain", options.pages)
-    laps += [Lap("bare", small), Lap("bare_async", small)]
+    others = ("bare", "bare_async", "ours_httpx2", "ours_async_httpx2", "ours_async_aiohttp")
+    laps += [Lap(contestant, small) for contestant in others]
     if peers:
         laps.append(Lap("sdk_kept", small))
     with page_server() as server:
