@@ -133,7 +133,8 @@ def test_a_type_checker_is_content_with_the_examples(tmp_path: Path) -> None:
     for number, example in enumerate(EXAMPLES):
         (tmp_path / f"example_{number}.py").write_text(example, encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "."],
+        # Not all functions of the oldest redis-py that we work with have types.
+        [sys.executable, "-m", "mypy", "--strict", "--untyped-calls-exclude=redis", "."],
         cwd=tmp_path,
         text=True,
         capture_output=True,
