@@ -269,23 +269,25 @@ class _Exchange:
         is_renewable = failure.status_code == 401 and self.terms.credential.supplier is not None
         return is_renewable or self.terms.policy.retries_status(failure.status_code)
 
-    def _learn(self, status: int, headers: Mapping[str, str]) -> RateLimit | None:
-        """What the headers say of the quota; the limiter hears it from the API itself only.
+    def _answered(
+        self, status: int, headers: Mapping[str, str], pause_s: float | None = None
+    ) -> RateLimit | None:
+        """Release the permit. What the headers say of the quota; only the API itself is believed.
 
         A proxy's error page may carry headers of another quota, which would stop every client.
         """
         said = RateLimit.from_headers(headers)
         self.notes.answered(status, headers, said)
-        content_type = headers.get("content-type", "")
-        is_of_the_api = "x-klaviyo-req-id" in headers or "vnd.api+json" in content_type
-        return said if is_of_the_api else None
+        is_api = "x-klaviyo-req-id" in headers or "vnd.api+json" in headers.get("content-type", "")
+        self._release(said=said if is_api else None, pause_s=pause_s)
+        return said
 
     def _refusal(self, status: int, raw: Mapping[str, str], body: bytes) -> APIError:
         headers = {name: self.authorization.redact(value) for name, value in raw.items()}
         now_s = parse_http_date(headers.get("date", "")) or self.terms.clock.time()
         retry_after = parse_retry_after(headers.get("retry-after"), now_s=now_s)
         pause_s = least_wait_s(status, retry_after) if status == 429 else None
-        self._release(said=self._learn(status, headers), pause_s=pause_s)
+        self._answered(status, headers, pause_s)
         return errors.api_error(
             status=status,
             headers=headers,
@@ -297,7 +299,7 @@ class _Exchange:
 
     def _page(self, raw: Mapping[str, str], body: bytes) -> Page[Any] | AttemptedError:
         redact = self.authorization.redact
-        self._release(said=self._learn(200, raw))
+        said = self._answered(200, raw)
         names = ("req-id", "api-revision", "api-retirement-date")
         found = (raw.get(f"x-klaviyo-{name}") for name in names)
         request_id, served, retirement = (value and redact(value) for value in found)
@@ -306,19 +308,17 @@ class _Exchange:
         except errors.InvalidResponseError as error:
             # Its message quotes the body, and an error tracker shows what is in the frames below.
             unreadable = error.with_traceback(None)
-            unreadable.__context__ = None
             unreadable.args = (redact(str(error)),)
             unreadable.body = self.authorization.redact_any(error.body)
-            unreadable.request_id = request_id
+            unreadable.request_id, unreadable.__context__ = request_id, None
             return unreadable
         if self.unreadable < MOST_UNREADABLE and _is_out_of_step(self.query, document):
             why = "the page is the answer to another request, so the connection is out of step"
             return errors.InvalidResponseError(why, request_id=request_id)
         facts: dict[str, Any] = {"request_id": request_id, "revision_served": served}
         facts |= {"jobs": document.data, "included": getattr(document, "included", None)}
-        said, link = RateLimit.from_headers(raw), _next_link(document, anomalies)
-        facts |= {"rate_limit": said, "anomalies": anomalies, "next": link}
-        page: Page[Any] = Page(cursor=self.query.cursor, **facts)
+        facts |= {"anomalies": anomalies, "next": _next_link(document, anomalies)}
+        page: Page[Any] = Page(cursor=self.query.cursor, rate_limit=said, **facts)
         self.notes.read(page, retirement)
         return page
 
