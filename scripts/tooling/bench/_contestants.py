@@ -286,6 +286,9 @@ CONTESTANTS: dict[str, Callable[[], Reader]] = {
 
 
 def _answer_lines(read: Reader, server: str) -> None:
+    # Once a process has freed a large block, as any service has, glibc no longer gives the end of
+    # the heap back after each page. Before that, chance decides on up to 80 page faults (0.3 ms).
+    bytes(1 << 20)
     for line in sys.stdin:
         gc.collect()  # Everybody starts from a clean heap, whatever the list before left.
         started = time.process_time()

@@ -23,26 +23,41 @@ class Lap:
     listing: Listing
 
 
-def cpu_ms_per_page(
-    laps: Sequence[Lap], *, server: str, rounds: int, peers: Path | None
-) -> dict[Lap, float]:
-    """Medians over `rounds`, in each of which every lap is run once, after one that is not counted.
+@attrs.frozen
+class Rounds:
+    """The CPU of each lap, once per round."""
+
+    cpu_s: dict[Lap, list[float]]
+
+    def ms_per_page(self, lap: Lap) -> float:
+        """The median of all rounds."""
+        return statistics.median(self.cpu_s[lap]) / lap.listing.pages * 1000
+
+    def ratio(self, dividend: Lap, divisor: Lap) -> float:
+        """The median of the ratios within a round.
+
+        Machines change their speed by half for seconds at a time; both laps of a round mostly see
+        the same.
+        """
+        pairs = zip(self.cpu_s[dividend], self.cpu_s[divisor], strict=True)
+        return statistics.median(one / other for one, other in pairs)
+
+
+def run_rounds(laps: Sequence[Lap], *, server: str, rounds: int, peers: Path | None) -> Rounds:
+    """Run every lap once in each of `rounds`, after a round that is not counted.
 
     `peers` is the Python of an environment with everybody in it; None for this one.
     """
-    seconds: dict[Lap, list[float]] = {lap: [] for lap in laps}
+    cpu_s: dict[Lap, list[float]] = {lap: [] for lap in laps}
     with contextlib.ExitStack() as stack:
         names = dict.fromkeys(lap.contestant for lap in laps)
         runners = {name: stack.enter_context(_runner(name, server, peers)) for name in names}
         for nth in range(rounds + 1):
-            for lap, measured in seconds.items():
+            for lap, measured in cpu_s.items():
                 taken = runners[lap.contestant].run(lap.listing)
                 if nth:
                     measured.append(taken)
-    return {
-        lap: statistics.median(measured) / lap.listing.pages * 1000
-        for lap, measured in seconds.items()
-    }
+    return Rounds(cpu_s)
 
 
 @attrs.frozen

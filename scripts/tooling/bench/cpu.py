@@ -10,7 +10,7 @@ import attrs
 from tooling.bench._figures import Figure, show
 from tooling.bench._pages import Listing
 from tooling.bench._peers import peers_python
-from tooling.bench._rounds import Lap, cpu_ms_per_page
+from tooling.bench._rounds import Lap, run_rounds
 from tooling.bench._server import page_server
 
 
@@ -41,12 +41,12 @@ def main(argv: Sequence[str]) -> int:
     if peers:
         laps.append(Lap("sdk_kept", small))
     with page_server() as server:
-        cpu_ms = cpu_ms_per_page(laps, server=server, rounds=options.rounds, peers=peers)
+        measured = run_rounds(laps, server=server, rounds=options.rounds, peers=peers)
     return show(
         "cpu",
-        [(_label(lap), f"{ms:.2f} ms/page") for lap, ms in cpu_ms.items()],
+        [(_label(lap), f"{measured.ms_per_page(lap):.2f} ms/page") for lap in laps],
         [
-            Figure(r.name, cpu_ms[r.dividend] / cpu_ms[r.divisor], r.at_least, r.at_most)
+            Figure(r.name, measured.ratio(r.dividend, r.divisor), r.at_least, r.at_most)
             for r in ratios
         ],
     )
