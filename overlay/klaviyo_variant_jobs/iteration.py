@@ -17,23 +17,23 @@ from .checkpoint import Checkpoint
 from .clock import Clock
 from .decode.page import Page
 from .errors import KlaviyoError
-from .exchange import Query
+from .exchange import Query, ResultT
 from .pagination import Position
 
 if TYPE_CHECKING:
     import asyncio  # Else imported where it is used: a program without it should not wait for it.
 
-ItemT = TypeVar("ItemT")
+ItemT_co = TypeVar("ItemT_co", covariant=True)
 Fetch: TypeAlias = "Callable[[Query, Ahead | None], Page[Any]]"
 AsyncFetch: TypeAlias = Callable[[Query], Coroutine[Any, Any, Page[Any]]]
 
 
-class Progress(Generic[ItemT]):
+class Progress(Generic[ItemT_co]):
     """What both kinds of iterator share: the position, and what the page at hand still has."""
 
     def __init__(self, start: Checkpoint, prefetch: int, *, by_page: bool) -> None:
         self._position: Position[Any] = Position.start(start)
-        self._items: Iterator[ItemT] = iter(())
+        self._items: Iterator[ItemT_co] = iter(())
         self._prefetch, self._by_page = prefetch, by_page
         self._in_use = False
         self._closed_at: Checkpoint | None = None
@@ -72,7 +72,9 @@ class Progress(Generic[ItemT]):
 
     def _upcoming(self) -> Query | None:
         """What to fetch ahead; an unusable next link is raised when its turn comes."""
-        return self._position.query() if self._prefetch and self._position.has_more else None
+        position = self._position
+        has_next = isinstance(position.after, Checkpoint)
+        return position.query() if self._prefetch and has_next else None
 
     def _show(self, page: Page[Any]) -> None:
         position = self._position.turned(page)
@@ -135,7 +137,7 @@ class Ahead:
         self._thread.join()
 
 
-class Iteration(Progress[ItemT]):
+class Iteration(Progress[ItemT_co]):
     """A lazy iterator over jobs or pages, and a context manager.
 
     Raises errors of the `KlaviyoError` family, each with `.checkpoint`; asking again after an
@@ -151,7 +153,7 @@ class Iteration(Progress[ItemT]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> ItemT:
+    def __next__(self) -> ItemT_co:
         for item in self._items:
             return item
         more = True
@@ -204,17 +206,23 @@ class Iteration(Progress[ItemT]):
         self.close()
 
 
-# An event loop holds tasks weakly; one whose iterator was dropped still has to end in order.
-_running: set[asyncio.Task[Page[Any]]] = set()
+_running: set[asyncio.Task[Any]] = set()
 
 
-def _ended(task: asyncio.Task[Page[Any]]) -> None:
+def keep(task: asyncio.Task[ResultT]) -> asyncio.Task[ResultT]:
+    """Hold a task until it ends: an event loop holds it weakly, and whoever waits may be gone."""
+    _running.add(task)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled():
         task.exception()  # Else asyncio reports it for a dropped iterator.
 
 
-class AsyncIteration(Progress[ItemT]):
+class AsyncIteration(Progress[ItemT_co]):
     """A lazy async iterator over jobs or pages, and an async context manager.
 
     Raises errors of the `KlaviyoError` family, each with `.checkpoint`; asking again after an
@@ -232,7 +240,7 @@ class AsyncIteration(Progress[ItemT]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> ItemT:
+    async def __anext__(self) -> ItemT_co:
         for item in self._items:
             return item
         more = True
@@ -252,9 +260,7 @@ class AsyncIteration(Progress[ItemT]):
         if (upcoming := self._upcoming()) is not None:
             import asyncio
 
-            self._ahead = asyncio.create_task(self._fetch(upcoming))
-            _running.add(self._ahead)
-            self._ahead.add_done_callback(_ended)
+            self._ahead = keep(asyncio.create_task(self._fetch(upcoming)))
         return True
 
     async def _taken_ahead(self) -> Page[Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Generic
 
 import attrs
@@ -41,11 +41,6 @@ class Position(Generic[JobT]):
         """The position before the first page, or at the page that a checkpoint is on."""
         return cls(here=checkpoint, after=checkpoint, memory=(frozenset(), set(), set()))
 
-    @property
-    def has_more(self) -> bool:
-        """Whether there is a next page, as far as its link tells."""
-        return isinstance(self.after, Checkpoint)
-
     def query(self) -> Query | None:
         """What to ask for after the page at hand; None at the end.
 
@@ -69,13 +64,14 @@ class Position(Generic[JobT]):
         cursors.add(here.cursor)
         # With several statuses a job may come again in any later pass, with one on the next page,
         # when jobs before it have come or gone meanwhile.
-        seen = seen_ids if len(here.status) > 1 else set[str]()
-        seen |= old_ids
+        if len(here.status) > 1:
+            seen_ids |= old_ids
+        seen = seen_ids or old_ids
         jobs = _after_checkpoint(here, page.jobs) if here.offset else page.jobs
         ids = frozenset(job_ids(jobs))
         if len(ids) < len(jobs) or not seen.isdisjoint(ids):
             jobs = _unseen(jobs, seen)
-        after, memory = _after(here, page, cursors), (ids, seen, cursors)
+        after, memory = _after(here, page, cursors), (ids, seen_ids, cursors)
         return Position(here=here, after=after, served=page.jobs, jobs=jobs, memory=memory)
 
     def emptied(self) -> Position[JobT]:
@@ -134,15 +130,16 @@ def _after_checkpoint(here: Checkpoint, jobs: Sequence[JobT]) -> Sequence[JobT]:
     return jobs
 
 
-def _unseen(jobs: Sequence[JobT], seen: set[str]) -> Sequence[JobT]:
+def _unseen(jobs: Sequence[JobT], seen: Set[str]) -> Sequence[JobT]:
     """The jobs that neither an earlier page had nor this one before."""
     fresh: list[JobT] = []
-    here: set[str] = set()
+    known = set(seen)
     for job in jobs:
         identifier = job_id(job)
-        if identifier is None or (identifier not in seen and identifier not in here):
+        # Those without an id cannot be told apart, and none may be lost.
+        if not identifier or identifier not in known:
             fresh.append(job)
-            here.update([] if identifier is None else [identifier])
+            known.add(identifier or "")
     return fresh
 
 

@@ -258,6 +258,11 @@ def test_a_job_named_twice_on_a_page_is_given_once_and_does_not_confuse_a_resume
             assert len(rest.ids) == len(set(rest.ids))
 
 
+def test_jobs_without_an_id_are_all_given(drive: Drive) -> None:
+    with FaultServer([["A", "", "B", "", "A"], ["", "C"]]) as server:
+        assert drive.iterate(server.url).ids == ["A", "", "B", "", "", "C"]
+
+
 def test_a_resume_whose_job_has_gone_gives_the_page_again(drive: Drive) -> None:
     with FaultServer([["A", "B", "C"], ["D"]]) as server:
         text = str(drive.iterate(server.url, most=2).checkpoint)
