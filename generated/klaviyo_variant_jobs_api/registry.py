@@ -7,6 +7,7 @@ Importing this module imports no revision: each is loaded by its own `load()`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
 
 from attrs import field, frozen
@@ -122,9 +123,10 @@ class Revision(Generic[JobT_co]):
     package: str
     """Absolute name of the package with its code."""
     load: Callable[[], RevisionCode[JobT_co]] = field(repr=False, eq=False)
-    """Import the revision's code; later calls find it imported."""
+    """Import the revision's code, once."""
 
 
+@cache
 def _load_r2022_10_17() -> RevisionCode[Job_r2022_10_17]:
     from .r2022_10_17.api.catalogs.get_create_variants_jobs import get_kwargs
     from .r2022_10_17.models import Job, JobPage
@@ -161,6 +163,7 @@ R2022_10_17: Revision[Job_r2022_10_17] = Revision(
 )
 
 
+@cache
 def _load_r2026_07_15() -> RevisionCode[Job_r2026_07_15]:
     from .r2026_07_15.api.catalogs.get_create_variants_jobs import get_kwargs
     from .r2026_07_15.models import Job, JobPage
@@ -197,6 +200,7 @@ R2026_07_15: Revision[Job_r2026_07_15] = Revision(
 )
 
 
+@cache
 def _load_r2026_10_15() -> RevisionCode[Job_r2026_10_15]:
     from .r2026_10_15.api.catalogs.get_create_variants_jobs import get_kwargs
     from .r2026_10_15.models import Job, JobPage

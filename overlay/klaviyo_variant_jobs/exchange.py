@@ -240,7 +240,7 @@ class _Exchange:
             reader = BodyReader(headers.get("content-encoding", ""), is_page=status == 200)
             if status == 200:
                 yield Read(reader, self._left_s())
-                outcome = self._page(headers, bytes(reader.finish()))
+                outcome = self._page(headers, reader.finish())
                 failed = not isinstance(outcome, Page)
             else:
                 # The status says what to do and has to be told in time; the body is only quoted.
@@ -297,29 +297,33 @@ class _Exchange:
             retry_after=retry_after,
         )
 
-    def _page(self, raw: Mapping[str, str], body: bytes) -> Page[Any] | AttemptedError:
-        redact = self.authorization.redact
+    def _page(self, raw: Mapping[str, str], body: bytearray) -> Page[Any] | AttemptedError:
+        redact = self.authorization.redact_any
         said = self._answered(200, raw)
-        names = ("req-id", "api-revision", "api-retirement-date")
-        found = (raw.get(f"x-klaviyo-{name}") for name in names)
-        request_id, served, retirement = (value and redact(value) for value in found)
+        request_id = redact(raw.get("x-klaviyo-req-id"))
         try:
             document, anomalies = self.terms.decoder.decode(body)
         except errors.InvalidResponseError as error:
             # Its message quotes the body, and an error tracker shows what is in the frames below.
             unreadable = error.with_traceback(None)
             unreadable.args = (redact(str(error)),)
-            unreadable.body = self.authorization.redact_any(error.body)
+            unreadable.body = redact(error.body)
             unreadable.request_id, unreadable.__context__ = request_id, None
             return unreadable
         if self.unreadable < MOST_UNREADABLE and _is_out_of_step(self.query, document):
             why = "the page is the answer to another request, so the connection is out of step"
             return errors.InvalidResponseError(why, request_id=request_id)
-        facts: dict[str, Any] = {"request_id": request_id, "revision_served": served}
-        facts |= {"jobs": document.data, "included": getattr(document, "included", None)}
-        facts |= {"anomalies": anomalies, "next": _next_link(document, anomalies)}
-        page: Page[Any] = Page(cursor=self.query.cursor, rate_limit=said, **facts)
-        self.notes.read(page, retirement)
+        page: Page[Any] = Page(
+            jobs=document.data,
+            cursor=self.query.cursor,
+            rate_limit=said,
+            request_id=request_id,
+            revision_served=redact(raw.get("x-klaviyo-api-revision")),
+            anomalies=anomalies,
+            included=getattr(document, "included", None),
+            next=_next_link(document, anomalies),
+        )
+        self.notes.read(page, retirement=redact(raw.get("x-klaviyo-api-retirement-date")))
         return page
 
 

@@ -111,9 +111,10 @@ class RateLimit:
     @property
     def named_policy(self) -> Policy | None:
         """The policy that `remaining` speaks of; None when the headers do not tell."""
-        reset = self.reset_seconds or 0
-        found = (p for p in self.policies if p.limit == self.limit and p.window_s >= reset)
-        return next(found, None)
+        for policy in self.policies:
+            if policy.limit == self.limit and policy.window_s >= (self.reset_seconds or 0):
+                return policy
+        return None
 
 
 _NOTHING = RateLimit()
@@ -309,17 +310,14 @@ class RateLimiter:
 
     def acquire(self, earlier: Wait | None, *, left_s: float) -> Permit | Wait:
         """As `Limiter.acquire`."""
-        if self._clock is None:
-            self._clock = SYSTEM_CLOCK
+        self._clock = self._clock or SYSTEM_CLOCK
         if self._pid != os.getpid():
             self._start_anew()
         with self._lock:
             now = self._settle()
             number = earlier.number if isinstance(earlier, _Queued) else next(self._asked)
-            before = 0
-            if self._queue:
-                self._queue.pop(number, None)
-                before = sum(other < number for other in self._queue)
+            self._queue.pop(number, None)
+            before = sum(other < number for other in self._queue) if self._queue else 0
             wait_s = self._wait_s(now, before)
             if wait_s <= _TICK_S:
                 if now >= self._given_at + _PROBE_S:
@@ -370,7 +368,7 @@ class RateLimiter:
             permit, at, outcome = self._told.popleft()
             if self._pending.pop(permit, None) is None:
                 continue
-            said, pause_s = outcome.get("said"), outcome.get("pause_s")
+            pause_s, said = outcome.get("pause_s"), outcome.get("said")
             if pause_s is not None:  # The server counts no request that it refuses.
                 self._paused_until = max(self._paused_until, at + min(pause_s, LONGEST_S))
             elif outcome.get("sent", True):
@@ -403,8 +401,8 @@ class RateLimiter:
         if len(self._windows) > len(self._start):
             self._forget(at)
         policy = said.named_policy
-        named = self._windows.get(policy.window_s) if policy and policy.limit > 0 else None
-        if named is not None and said.remaining is not None:
+        named = self._windows.get(policy.window_s) if policy and policy.limit else None
+        if named and said.remaining is not None:
             # By our own count all that is pending is used. So what the server has counted of it
             # does not pass for the use of others.
             if said.remaining < named.limit - len(named.held) - len(self._pending):
@@ -412,7 +410,7 @@ class RateLimiter:
                 # The reset is told in whole seconds, rounded down.
                 named.capped_until = at + min((said.reset_seconds or 0.0) + 1.0, named.length)
             else:
-                named.capped_until = -math.inf
+                named.capped_until = at
 
     def _forget(self, at: float) -> None:
         """Forget windows that are no longer named, when what taught them has passed."""

@@ -35,7 +35,7 @@ class PageDecoder:
         self._strict = strict
         self._fast = msgspec.json.Decoder(page_model)
 
-    def decode(self, body: bytes) -> tuple[Document, tuple[Anomaly, ...]]:
+    def decode(self, body: bytes | bytearray) -> tuple[Document, tuple[Anomaly, ...]]:
         """The page and what did not fit in it.
 
         Raises:
@@ -50,7 +50,7 @@ class PageDecoder:
             document = self._fast.decode(body)
         # ValueError: no UTF-8.
         except (msgspec.DecodeError, ValueError, RecursionError) as misfit:
-            document, anomalies = self._tolerant(body, misfit)
+            document, anomalies = self._tolerant(bytes(body), misfit)
         if len(document.data) > JOBS_AT_MOST:
             raise _beyond(body, f"more than {JOBS_AT_MOST} jobs")
         return document, anomalies
@@ -93,9 +93,9 @@ class _Anomalies:
         self.found.append(anomaly)
 
 
-def _beyond(body: bytes, what: str) -> InvalidResponseError:
+def _beyond(body: bytes | bytearray, what: str) -> InvalidResponseError:
     told = f"HTTP 200, but the body of {len(body)} bytes has {what}; check base_url and proxies"
-    return InvalidResponseError(told, body=body[:BODY_KEPT], is_lasting=True)
+    return InvalidResponseError(told, body=bytes(body[:BODY_KEPT]), is_lasting=True)
 
 
 def _not_a_page(why: Exception, body: bytes) -> InvalidResponseError:

@@ -95,8 +95,6 @@ ERROR_LIMIT = 1024 * 1024
 # time, which took three times as long as decompressing it (949 KB: 1.3 ms, in pieces 0.5 ms).
 _PIECE = 32 * 1024
 
-_PLAIN = ("", "identity")
-
 
 class BodyReader:
     """Puts a body together from its raw chunks, decompressed and bounded.
@@ -114,7 +112,7 @@ class BodyReader:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next raw chunk."""
-        if self._encoding in _PLAIN:
+        if self._encoding in ("", "identity"):
             return self.keep(chunk)
         if self._encoding not in ("gzip", "x-gzip"):
             raise TransportError(f"came as {self._encoding[:40]!r}, but gzip was asked for")
