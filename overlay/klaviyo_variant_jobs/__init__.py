@@ -18,6 +18,7 @@ from .clock import Clock as Clock
 from .decode.page import Page as Page
 from .errors import (
     APIError as APIError,
+    AttemptedError as AttemptedError,
     AuthenticationError as AuthenticationError,
     BadRequestError as BadRequestError,
     CheckpointError as CheckpointError,

@@ -13,7 +13,7 @@ import attrs
 import httpx
 
 from klaviyo_variant_jobs_api import transport
-from klaviyo_variant_jobs_api.registry import NEWEST, JobT, Revision
+from klaviyo_variant_jobs_api.registry import NEWEST, JobT_co, Revision
 from klaviyo_variant_jobs_api.transport import HOW_TO_SEND, lower_case
 
 from .auth import AsyncToken, Authorization, SyncToken, credential_from
@@ -22,7 +22,7 @@ from .clock import SYSTEM_CLOCK, Clock
 from .decode.page import Page
 from .errors import AttemptedError, KlaviyoError, TransportError, one_line
 from .exchange import Call, Close, Query, Read, Send, Sleep, Terms, exchange
-from .iteration import Ahead, AsyncIteration, Iteration
+from .iteration import Ahead, AsyncIteration, Iteration, keep
 from .pagination import check_resumed
 from .rate_limits import Limiter, RateLimiter, shared_limiter
 from .retry import RetryPolicy
@@ -64,12 +64,6 @@ class Listing(Asked, total=False):
 
     resume: str | Checkpoint | None
     prefetch: int
-
-
-class OnePage(Asked, total=False):
-    """Keyword arguments of `get_page`."""
-
-    cursor: str | None
 
 
 class ClientOptions(Options, total=False):
@@ -182,7 +176,7 @@ def explain(
     return failure
 
 
-class BaseClient(Generic[JobT]):
+class BaseClient(Generic[JobT_co]):
     """What both clients share: everything but sending and waiting."""
 
     _own: type[httpx.Client | httpx.AsyncClient]
@@ -266,9 +260,8 @@ class BaseClient(Generic[JobT]):
 
     def __repr__(self) -> str:
         named = "" if self._name is None else f"name={self._name!r}, "
-        return (
-            f"{type(self).__name__}({named}revision={self.revision!r}, base_url='{self._base_url}')"
-        )
+        told = f"{named}revision={self.revision!r}, base_url='{self._base_url}'"
+        return f"{type(self).__name__}({told})"
 
     def _listing(
         self, *, resume: Any = None, prefetch: int = 0, **asked: Unpack[Asked]
@@ -284,7 +277,7 @@ class BaseClient(Generic[JobT]):
         check_resumed(start, first)
         return start, prefetch
 
-    def _query(self, *, cursor: Any = None, **asked: Unpack[Asked]) -> Query:
+    def _query(self, cursor: object, **asked: Unpack[Asked]) -> Query:
         first = self._first(**asked)
         if len(first.status) > 1:
             raise ValueError("a page has the jobs of one status; iter_pages() takes several")
@@ -317,7 +310,7 @@ class BaseClient(Generic[JobT]):
         )
 
 
-class Client(BaseClient[JobT]):
+class Client(BaseClient[JobT_co]):
     """Reads the bulk jobs that create catalog variants. Safe to share between threads.
 
     Args:
@@ -338,8 +331,8 @@ class Client(BaseClient[JobT]):
         http_client: an `httpx.Client` of your own, for proxies or instrumentation, which you
             close. Its headers are sent along, but for Accept, Accept-Encoding, User-Agent and
             Authorization; its cookies, timeouts, authentication and redirects play no part.
-        strict: raise `InvalidResponseError` for values that do not fit the schema instead of
-            keeping them as they came.
+        strict: raise `InvalidResponseError` for a value that does not fit the schema. By default
+            it reads as None and is among the page's anomalies.
         clock: where time and chance come from; for tests.
         name: stands in the repr, in log records and in events, to tell clients apart.
         on_event: called with each event of `klaviyo_variant_jobs.events`, from the thread or task
@@ -363,13 +356,13 @@ class Client(BaseClient[JobT]):
         self,
         api_key: str | None = None,
         *,
-        revision: Revision[JobT] | str,
+        revision: Revision[JobT_co] | str,
         **options: Unpack[ClientOptions],
     ) -> None: ...
     def __init__(self, api_key: str | None = None, **options: Any) -> None:
         super().__init__(api_key, **options)
 
-    def iter_jobs(self, **listing: Unpack[Listing]) -> Iteration[JobT]:
+    def iter_jobs(self, **listing: Unpack[Listing]) -> Iteration[JobT_co]:
         """Every job, newest first, across all pages; nothing is sent before the first is asked for.
 
         Args:
@@ -384,11 +377,11 @@ class Client(BaseClient[JobT]):
         """
         return Iteration(*self._listing(**listing), self._fetch, by_page=False)
 
-    def iter_pages(self, **listing: Unpack[Listing]) -> Iteration[Page[JobT]]:
+    def iter_pages(self, **listing: Unpack[Listing]) -> Iteration[Page[JobT_co]]:
         """Like `iter_jobs`, page by page."""
         return Iteration(*self._listing(**listing), self._fetch, by_page=True)
 
-    def get_page(self, **page: Unpack[OnePage]) -> Page[JobT]:
+    def get_page(self, *, cursor: str | None = None, **asked: Unpack[Asked]) -> Page[JobT_co]:
         """One page: the first, or the one at `cursor`.
 
         Args:
@@ -400,9 +393,9 @@ class Client(BaseClient[JobT]):
         Raises `ValueError` for unknown statuses or fields, else errors of the `KlaviyoError`
         family.
         """
-        return self._fetch(self._query(**page), None)
+        return self._fetch(self._query(cursor, **asked), None)
 
-    def watch(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> Iterator[Change[JobT]]:
+    def watch(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> Iterator[Change[JobT_co]]:
         """Every change of some jobs until they have ended; lazy.
 
         Args:
@@ -425,13 +418,13 @@ class Client(BaseClient[JobT]):
 
         return watch.watch(self, ids, **waiting)
 
-    def wait(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> dict[str, JobT]:
+    def wait(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> dict[str, JobT_co]:
         """Watch until the jobs have ended, and return them by id; takes and raises as `watch`."""
         from . import watch
 
         return watch.wait(self, ids, **waiting)
 
-    def _fetch(self, query: Query, ahead: Ahead | None) -> Page[JobT]:
+    def _fetch(self, query: Query, ahead: Ahead | None) -> Page[JobT_co]:
         """Drive an exchange; `ahead` is the thread that does it ahead of time, if one does."""
         steps = exchange(self._terms, query)
         pool: Pool | None = None
@@ -477,7 +470,7 @@ class Client(BaseClient[JobT]):
                 else:
                     effect = steps.send(result)
         except StopIteration as done:
-            page: Page[JobT] = done.value
+            page: Page[JobT_co] = done.value
             return page
         finally:
             result = chunk = None  # A token, headers or a body, which an error tracker would show.
@@ -506,7 +499,7 @@ def _unawaited(result: Any) -> Any:
     return result
 
 
-class AsyncClient(BaseClient[JobT]):
+class AsyncClient(BaseClient[JobT_co]):
     """`Client` for asyncio. Safe to share between the tasks of one event loop, and bound to it.
 
     Takes the same arguments, but an `httpx.AsyncClient` as `http_client`; a callable
@@ -530,13 +523,13 @@ class AsyncClient(BaseClient[JobT]):
         self,
         api_key: str | None = None,
         *,
-        revision: Revision[JobT] | str,
+        revision: Revision[JobT_co] | str,
         **options: Unpack[AsyncClientOptions],
     ) -> None: ...
     def __init__(self, api_key: str | None = None, **options: Any) -> None:
         super().__init__(api_key, **options)
 
-    def iter_jobs(self, **listing: Unpack[Listing]) -> AsyncIteration[JobT]:
+    def iter_jobs(self, **listing: Unpack[Listing]) -> AsyncIteration[JobT_co]:
         """Every job, newest first, across all pages; nothing is sent before the first is asked for.
 
         Args:
@@ -551,27 +544,27 @@ class AsyncClient(BaseClient[JobT]):
         """
         return AsyncIteration(*self._listing(**listing), self._fetch, by_page=False)
 
-    def iter_pages(self, **listing: Unpack[Listing]) -> AsyncIteration[Page[JobT]]:
+    def iter_pages(self, **listing: Unpack[Listing]) -> AsyncIteration[Page[JobT_co]]:
         """Like `iter_jobs`, page by page."""
         return AsyncIteration(*self._listing(**listing), self._fetch, by_page=True)
 
-    async def get_page(self, **page: Unpack[OnePage]) -> Page[JobT]:
+    async def get_page(self, *, cursor: str | None = None, **asked: Unpack[Asked]) -> Page[JobT_co]:
         """One page: the first, or the one at `cursor`. Takes and raises what `Client` does."""
-        return await self._fetch(self._query(**page))
+        return await self._fetch(self._query(cursor, **asked))
 
-    def watch(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> AsyncIterator[Change[JobT]]:
+    def watch(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> AsyncIterator[Change[JobT_co]]:
         """Every change of some jobs until they have ended, as `Client.watch`."""
         from . import watch
 
         return watch.watch_async(self, ids, **waiting)
 
-    async def wait(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> dict[str, JobT]:
+    async def wait(self, ids: Ids = None, **waiting: Unpack[Waiting]) -> dict[str, JobT_co]:
         """Watch until the jobs have ended, and return them by id, as `Client.wait`."""
         from . import watch
 
         return await watch.wait_async(self, ids, **waiting)
 
-    async def _fetch(self, query: Query) -> Page[JobT]:
+    async def _fetch(self, query: Query) -> Page[JobT_co]:
         """Drive an exchange."""
         import asyncio
 
@@ -588,8 +581,10 @@ class AsyncClient(BaseClient[JobT]):
                 try:
                     match effect:
                         case Call(function, seconds):
-                            async with asyncio.timeout(seconds):
-                                result = await _awaited(function())
+                            result = function()
+                            if inspect.isawaitable(result):
+                                async with asyncio.timeout(seconds):
+                                    result = await _awaited(result)
                         case Send(seconds=seconds):
                             pool = self._connections.take()
                             send = pool.client.send
@@ -610,7 +605,7 @@ class AsyncClient(BaseClient[JobT]):
                             left = [r for r in (response, *unused) if r and not r.is_closed]
                             pool = response = None
                             if left:
-                                await asyncio.shield(_closed(left))
+                                await asyncio.shield(keep(asyncio.create_task(_closed(left))))
                         case Sleep(seconds):
                             await asyncio.sleep(seconds)
                 except BaseException as failure:
@@ -618,7 +613,7 @@ class AsyncClient(BaseClient[JobT]):
                 else:
                     effect = steps.send(result)
         except StopIteration as done:
-            page: Page[JobT] = done.value
+            page: Page[JobT_co] = done.value
             return page
         finally:
             result = chunk = None  # A token, headers or a body, which an error tracker would show.
@@ -648,7 +643,8 @@ class AsyncClient(BaseClient[JobT]):
         for http_client in self._connections.close():
             if self._loop in (None, asyncio.get_running_loop()):
                 await http_client.aclose()
-        await _awaited(self._limiter.flush())
+        if (flushed := self._limiter.flush()) is not None:
+            await flushed
 
     async def __aenter__(self) -> Self:
         return self
@@ -668,9 +664,7 @@ async def _closed(things: list[Any]) -> None:
 
 
 async def _awaited(result: Any) -> Any:
-    """The result of a call, awaited if it has to be."""
-    if not inspect.isawaitable(result):
-        return result
+    """The result of a call, awaited."""
     import asyncio
 
     try:
@@ -679,5 +673,5 @@ async def _awaited(result: Any) -> Any:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        # What was to bring it was cancelled, and we were not.
+        # Another task was cancelled, which was to bring the result. Ours was not.
         raise RuntimeError("it was awaited from a task that was cancelled") from None

@@ -139,18 +139,14 @@ class ServerError(APIError):
 _BY_STATUS: dict[int, tuple[type[APIError], str]] = {
     400: (BadRequestError, "check status, fields and cursor against the pinned revision"),
     401: (AuthenticationError, "check the API key or access token"),
-    403: (
-        PermissionDeniedError,
-        "check that the credential has the scope catalogs:read; an HTML body means that a proxy "
-        "in front of the API refused the request",
-    ),
+    403: (PermissionDeniedError, "check that the credential has the scope catalogs:read"),
     404: (NotFoundError, "check that the pinned revision exists and is released"),
     407: (APIError, "the proxy refuses us: check the user and password in HTTPS_PROXY"),
     410: (RevisionRetiredError, "move to a newer revision: the API retired the pinned one"),
-    429: (RateLimitError, "wait for retry_after seconds, then resume from the checkpoint"),
+    429: (RateLimitError, "wait for retry_after seconds before the next request"),
 }
 _BAD_CURSOR = (CursorError, "list from the start: the API no longer accepts the cursor")
-_SERVER = (ServerError, "try again later from the checkpoint")
+_SERVER = (ServerError, "try again later")
 _OTHER = (APIError, "not an answer of this endpoint: check base_url and proxies")
 
 BODY_KEPT = 64 * 1024
@@ -174,6 +170,8 @@ def api_error(
     kind, advice = _BY_STATUS.get(status) or (_SERVER if 500 <= status <= 599 else _OTHER)
     if status == 400 and cursor is not None and any("cursor" in str(d).lower() for d in details):
         kind, advice = _BAD_CURSOR
+    if status == 403 and not details:
+        advice = "the API did not write this: check the proxies in front of it"
     request_id = headers.get("x-klaviyo-req-id") or (details[0].id if details else None)
     said = "; ".join(map(str, details[:5])) or _glimpse(headers, body)
     where = [f"revision {revision}"]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Required, TypeAlias, TypedDict, 
 
 import attrs
 
-from klaviyo_variant_jobs_api.registry import JobT
+from klaviyo_variant_jobs_api.registry import JobT, JobT_co
 
 from .clock import Clock
 from .errors import (
@@ -80,12 +80,12 @@ class JobsMissingError(KlaviyoError):
 
 
 @attrs.frozen
-class Change(Generic[JobT]):
+class Change(Generic[JobT_co]):
     """A watched job was seen for the first time, or with other attributes than before."""
 
-    job: JobT
+    job: JobT_co
     """The job as it is now."""
-    previous: JobT | None
+    previous: JobT_co | None
     """The job as last seen; None when this is the first time."""
 
 

@@ -86,11 +86,13 @@ def parameters(function: Any) -> dict[str, Any]:
 
 
 def keywords(function: Any) -> set[str]:
-    """The keyword arguments that a function takes by a `TypedDict`."""
-    signature = inspect.signature(function)
-    (name,) = (n for n, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD)
+    """The keyword arguments that a function takes, by themselves and by a `TypedDict`."""
+    parameters = inspect.signature(function).parameters
+    (name,) = (n for n, p in parameters.items() if p.kind is p.VAR_KEYWORD)
     (options,) = get_args(eval(function.__annotations__[name], function.__globals__))
-    return set(options.__annotations__)
+    return {n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY} | {
+        *options.__annotations__
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

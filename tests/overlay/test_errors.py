@@ -260,7 +260,7 @@ def test_a_body_that_is_no_document_is_glimpsed() -> None:
     body = b"<html>\n<title>Just a\x07 moment...</title>" + b"x" * 500
     said = str(made(403, body, content_type="text/html; charset=UTF-8"))
     assert "539 bytes of text/html that are no error document: '<html> <title>Just a" in said
-    assert "an HTML body means that a proxy" in said
+    assert "the API did not write this: check the proxies" in said
     assert len(said) < 500
     assert "no body" in str(made(502))
 
@@ -285,6 +285,7 @@ def every_error() -> list[KlaviyoError]:
     ]
     errors.append(made(400, document(BAD_CURSOR), cursor="c", x_klaviyo_req_id="req"))
     errors += [
+        AttemptedError("the client was misused", attempts=1),
         TransportError("broke off", attempts=3, retry_after=1.5),
         DeadlineError("out of time", attempts=0, retry_after=12.0),
         QuotaDeadlineError("too late", attempts=0, retry_after=12.0),

@@ -5,6 +5,7 @@ It names no date of its own, so that it holds for whatever revisions are kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar, assert_never, assert_type
 
 import httpx
@@ -14,6 +15,7 @@ from klaviyo_variant_jobs import (
     NEWEST,
     AnyJob,
     AsyncClient,
+    Change,
     Client,
     Iteration,
     NewestJob,
@@ -74,6 +76,29 @@ def counts_of_any(client: Client) -> int:
 
 async def first_of_any(client: AsyncClient) -> AnyJob:
     return await anext(client.iter_jobs())
+
+
+class Service:
+    """Holds a client of whichever revision it is configured with."""
+
+    client: Client
+
+    def __init__(self, date: str, revision: Revision[NewestJob], newest: NewestDate) -> None:
+        self.client = Client()
+        self.client = Client(revision=newest)
+        self.client = Client(revision=revision)
+        self.client = Client(revision=date)
+        with Client() as client:
+            counts_of_any(client)
+        self.pages: Iterator[Page] = Client().iter_pages()
+        self.jobs: Iterator[AnyJob] = Client().iter_jobs()
+        self.changes: Iterator[Change] = Client().watch(timeout=60.0)
+
+
+async def pass_on() -> AnyJob:
+    async with AsyncClient() as client:
+        some: AsyncClient = client
+        return await first_of_any(some)
 
 
 def is_over(job: NewestJob) -> bool:
