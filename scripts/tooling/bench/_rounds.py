@@ -1,4 +1,4 @@
-"""Interleaved rounds of contestants, each in a process of its own."""
+"""Runs contestants in interleaved rounds, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Lap:
 def cpu_ms_per_page(
     laps: Sequence[Lap], *, server: str, rounds: int, peers: Path | None
 ) -> dict[Lap, float]:
-    """Medians over `rounds`, in each of which every lap is run once, after one that is not counted.
+    """Medians over `rounds`; each round runs every lap once. A first round is not counted.
 
-    `peers` is the Python of an environment with everybody in it; None for this one.
+    `peers` is the Python of the environment with all peers; None for this one.
     """
     seconds: dict[Lap, list[float]] = {lap: [] for lap in laps}
     with contextlib.ExitStack() as stack:
