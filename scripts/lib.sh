@@ -1,12 +1,12 @@
-# Sourced by the commands beside it. They run from the project's root with `set -euo pipefail`.
+# Sourced by the commands in scripts/, which set `set -euo pipefail`.
 # shellcheck shell=bash
 
 heading() {
     printf '\n== %s\n' "$*"
 }
 
-# Whether the program runs, is Python 3.11 or newer, and can make a virtual environment. A name on
-# PATH proves none of it: version managers put stand-ins there, and some systems split venv off.
+# Whether the program runs, is Python 3.11 or newer, and can make a virtual environment. A program
+# on PATH may be a stub of a version manager, and some systems package venv apart.
 usable_python() {
     "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' </dev/null &>/dev/null
 }
@@ -33,7 +33,7 @@ newest_python() {
     command -v "$newest"
 }
 
-# set_up [dev]: .venv with the project and its command line; with dev also what checking it takes.
+# set_up [dev]: make .venv with the project and its command line; with dev also the tools for tests.
 set_up() {
     if ! usable_python .venv/bin/python || [[ ! -x .venv/bin/pip ]]; then
         local python
@@ -48,13 +48,13 @@ set_up() {
     fi
 }
 
-# once_per_pyproject NAME ARGUMENTS…: install, unless that was done since pyproject.toml changed.
+# once_per_pyproject NAME ARGUMENTS…: pip install, if pyproject.toml changed since the last time.
 once_per_pyproject() {
     local stamp=".venv/installed-$1" wanted
     shift
     wanted=$(cksum <pyproject.toml)
     if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
-        heading "Installing into .venv, as pyproject.toml is new: pip install $*"
+        heading "Installing into .venv, since pyproject.toml changed: pip install $*"
         install_into .venv "$@"
         echo "$wanted" >"$stamp"
     fi
@@ -64,16 +64,16 @@ once_per_pyproject() {
 install_into() {
     local pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check)
     shift
-    "${pip[@]}" --upgrade 'pip>=25.1' # The first that knows --group.
+    "${pip[@]}" --upgrade 'pip>=25.1' # The first version with --group.
     "${pip[@]}" "$@"
 }
 
-# tool MODULE ARGUMENTS…: run a module of scripts/tooling in .venv, from wherever one stands.
+# tool MODULE ARGUMENTS…: run a module of scripts/tooling with .venv, in the current directory.
 tool() {
     local root
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     (cd "$root" && set_up dev >&2)
-    # This tree's own packages first: a bump works in a copy, with the .venv of the original.
+    # This tree's packages first: a bump runs in a copy of the tree with the .venv of the original.
     PYTHONPATH=$root/scripts:$root/overlay:$root/generated:$root/tests \
         exec "$root/.venv/bin/python" -m tooling "$@"
 }

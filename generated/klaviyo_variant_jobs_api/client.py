@@ -17,7 +17,7 @@ from .transport import (
 
 
 class _Authorization(httpx.Auth):
-    """Adds the credential to each request. Not a header of the client, whose repr would show it."""
+    """Adds the credential to each request. As a header of the client it would be in its repr."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -29,18 +29,18 @@ class _Authorization(httpx.Auth):
 
 @define
 class Client:
-    """Where to send, with which credential, and how long to wait.
+    """The settings of requests, and the httpx clients that send them.
 
-    A context manager, for `with` or for `async with`; outside of one call `close()` or `aclose()`.
-    Redirects are not followed: the credential goes to `base_url` and nowhere else.
+    Use it in `with` or `async with`, or call `close()` or `aclose()`. Redirects are not followed,
+    so that the credential goes to `base_url` only.
     """
 
     authorization: str = field(repr=False)
     """Value of the Authorization header: `Klaviyo-API-Key pk_...` or `Bearer ...`."""
     base_url: str = field(default=DEFAULT_BASE_URL, kw_only=True)
-    """Where the API is; plain http only for loopback hosts."""
+    """URL of the API; plain http is refused except for loopback hosts."""
     timeout: float = field(default=30.0, kw_only=True)
-    """Seconds without progress after which an attempt fails."""
+    """Seconds for each of connect, read, write and pool; see `httpx.Timeout`."""
     httpx_options: dict[str, Any] = field(factory=dict, kw_only=True, repr=False)
     """More arguments for httpx.Client and httpx.AsyncClient, such as `transport`."""
     _sync: httpx.Client | None = field(default=None, init=False, repr=False)
@@ -48,7 +48,7 @@ class Client:
 
     @authorization.validator
     def _is_a_header_value(self, _: object, value: str) -> None:
-        # httpx would quote an illegal value in its error; this message must not.
+        # For an illegal value httpx raises an error that quotes it.
         if not (value.isascii() and value.isprintable()):
             raise ValueError("the credential contains characters that no HTTP header may carry")
 

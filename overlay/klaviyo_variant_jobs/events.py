@@ -1,8 +1,8 @@
-"""What a client tells while it works: log records, and events for `on_event=`.
+"""The log records of a client, and the events it passes to `on_event=`.
 
-Every client logs to `klaviyo_variant_jobs`: waits and retries at INFO, values that do not fit and
-the end of a revision at WARNING. Records carry the fields of the event as `klaviyo_…` attributes.
-An event is only built when somebody listens.
+Every client logs to `klaviyo_variant_jobs`: waits and retries at INFO; values that do not fit the
+schema and the end of a revision at WARNING. Log records carry `klaviyo_…` attributes for structured
+logs. Events are built only when `on_event=` is given.
 """
 
 from __future__ import annotations
@@ -23,56 +23,60 @@ from .revisions import retired_on, stable_until
 logger = logging.getLogger("klaviyo_variant_jobs")
 
 ANNOUNCED_WAIT_S = 1.0
-"""Waits for the quota that are longer than this are logged."""
+"""A page logs its wait for the quota once it is longer than this, in seconds."""
 
 Why: TypeAlias = Literal["quota", "pause", "backoff", "retry-after"]
 
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """What every event says."""
+    """Base class of all events."""
 
     client: str | None
-    """The `name` of the client."""
+    """The `name` of the client; None without one."""
     revision: str
-    """The revision that the client pins."""
+    """The pinned revision, `YYYY-MM-DD`."""
 
 
 @attrs.frozen(kw_only=True)
 class PageRequested(Event):
-    """A page is asked for; `PageRead` or `PageFailed` follows in the same thread or task."""
+    """A page is requested, before any wait.
+
+    `PageRead` or `PageFailed` follows in the same thread or task.
+    """
 
     status: str | None
-    """The status that is asked for; None for all."""
+    """The status filter; None for all jobs."""
     cursor: str | None
-    """The cursor that is asked for; None for the first page."""
+    """The cursor; None for the first page."""
 
 
 @attrs.frozen(kw_only=True)
 class PageFailed(Event):
-    """A page was given up, or its task was cancelled."""
+    """The client gave a page up, or the caller cancelled or closed it."""
 
     error: BaseException
     attempts: int
-    """How often it was sent."""
+    """Requests sent; may be 0."""
     elapsed_s: float
+    """Seconds since `PageRequested`."""
 
 
 @attrs.frozen(kw_only=True)
 class RequestSent(Event):
-    """A request goes out."""
+    """A request is about to be sent."""
 
     attempt: int
-    """Its number, from 1."""
+    """Number of the attempt at this page, from 1."""
     status: str | None
-    """The status that is asked for; None for all."""
+    """The status filter; None for all jobs."""
     cursor: str | None
-    """The cursor that is asked for; None for the first page."""
+    """The cursor; None for the first page."""
 
 
 @attrs.frozen(kw_only=True)
 class ResponseReceived(Event):
-    """Status and headers of an answer came."""
+    """The status and headers of a response arrived; its body is not read yet."""
 
     attempt: int
     status_code: int
@@ -80,12 +84,12 @@ class ResponseReceived(Event):
     """Seconds since the request was sent."""
     request_id: str | None
     rate_limit: RateLimit | None
-    """What the headers say of the quota."""
+    """The parsed RateLimit headers; None without them."""
 
 
 @attrs.frozen(kw_only=True)
 class RequestFailed(Event):
-    """An attempt failed: an answer that is no page, or none."""
+    """An attempt failed: no response, or one that is not a page."""
 
     attempt: int
     error: Exception
@@ -97,30 +101,34 @@ class Waiting(Event):
 
     seconds: float
     why: Why
-    """`quota`: all places are taken. `pause`: another request got a 429. `backoff` and
-    `retry-after`: an attempt failed and is tried again."""
+    """`quota`: no permit is free. `pause`: another request got a 429. `backoff`, `retry-after`: an
+    attempt failed and is retried; the wait is that of the policy or of the Retry-After header."""
     reason: str
-    """The same in words."""
+    """The cause in words."""
 
 
 @attrs.frozen(kw_only=True)
 class PageRead(Event):
-    """A page was read."""
+    """A page was read and decoded."""
 
     jobs: int
     anomalies: int
-    """Values that did not fit the schema."""
+    """How many values did not fit the schema."""
     attempts: int
+    """Requests sent."""
     waited_s: float
-    """Seconds spent waiting for the quota and between attempts."""
+    """Seconds of `elapsed_s` spent waiting for the quota and between attempts."""
     elapsed_s: float
-    """Seconds in all."""
+    """Seconds since `PageRequested`."""
     request_id: str | None
 
 
 @attrs.frozen(kw_only=True)
 class RevisionWarning(Event):
-    """Another revision was served, or the pinned one comes to its end; once per client each."""
+    """The API served another revision, or the pinned one is deprecated.
+
+    Emitted once per client for each of the two.
+    """
 
     message: str
 
@@ -129,7 +137,7 @@ Listener: TypeAlias = Callable[[Event], object]
 
 
 class Observer:
-    """Tells of the requests of one client."""
+    """Logs and emits events for one client."""
 
     def __init__(
         self, clock: Clock, revision: str, *, name: str | None = None, listener: Listener | None
@@ -140,11 +148,11 @@ class Observer:
         self._told: dict[str, object] = {}
 
     def request(self, *, status: str | None, cursor: str | None) -> Notes:
-        """Begin to tell of one page."""
+        """Emit `PageRequested`; returns the notes that report the rest of the page."""
         return Notes(self, status, cursor)
 
     def emit(self, kind: type[Event], **facts: Any) -> None:
-        """Build an event for the listener, if there is one. What it raises is logged once."""
+        """Pass an event to the listener, if there is one. Only its first failure is logged."""
         if self._listener is None:
             return
         try:
@@ -154,25 +162,25 @@ class Observer:
                 logger.exception("on_event failed; its later failures are not logged")
 
     def log(self, level: int, message: str, *values: object, **facts: Any) -> None:
-        """Log a sentence whose record carries the facts."""
+        """Log a message whose record has `facts` as `klaviyo_…` attributes."""
         if logger.isEnabledFor(level):
             extra = {f"klaviyo_{name}": fact for name, fact in {**self._common, **facts}.items()}
             name = self._common["client"]
             logger.log(level, f"[{name}] {message}" if name else message, *values, extra=extra)
 
     def is_first(self, topic: str) -> bool:
-        """Whether nothing was told of `topic` before; one thread of many is told so."""
+        """Whether this is the first call for `topic`; true for one of several threads."""
         mine = object()
         return self._told.setdefault(topic, mine) is mine
 
     def warn(self, topic: str, message: str) -> None:
-        """Log a warning of the revision, once."""
+        """Log and emit a warning about the revision, once per topic."""
         if self.is_first(topic):
             self.log(logging.WARNING, "%s", message, event="revision_warning")
             self.emit(RevisionWarning, message=message)
 
     def look_at_revision(self, served: str | None, retirement: str | None) -> None:
-        """Warn when another revision was served, or the pinned one comes to its end."""
+        """Warn when another revision was served, or the pinned one is deprecated."""
         pinned = self._common["revision"]
         if served is not None and served != pinned:
             served = one_line(served, 80)
@@ -180,7 +188,7 @@ class Observer:
         if retirement is not None:
             self.warn(
                 "lifecycle",
-                f"the API names a day on which it retires revision {pinned}: "
+                f"the API says that it retires revision {pinned} on "
                 f"{one_line(retirement, 80)}; move to a newer one",
             )
         elif self.is_first("calendar"):
@@ -194,7 +202,7 @@ class Observer:
 
 
 class Notes:
-    """Tells of one page: its attempts, waits, and what it was in the end."""
+    """Reports one page: its attempts, its waits and its outcome."""
 
     def __init__(self, observer: Observer, status: str | None, cursor: str | None) -> None:
         self._observer = observer
@@ -204,7 +212,7 @@ class Notes:
         observer.emit(PageRequested, status=status, cursor=cursor)
 
     def waiting(self, wait: Wait) -> None:
-        """The quota has no place yet."""
+        """The limiter asks for a wait."""
         self._waited_s += wait.seconds
         self._quota_s += wait.seconds
         why: Why = "pause" if wait.reason.startswith("paused") else "quota"
@@ -217,14 +225,14 @@ class Notes:
         self._observer.emit(Waiting, seconds=wait.seconds, why=why, reason=wait.reason)
 
     def sent(self, attempt: int) -> None:
-        """A request goes out."""
+        """A request is about to be sent."""
         self._attempt, self._sent_at = attempt, self._observer.clock.monotonic()
         self._observer.emit(RequestSent, attempt=attempt, status=self._status, cursor=self._cursor)
 
     def answered(
         self, status_code: int, headers: Mapping[str, str], said: RateLimit | None
     ) -> None:
-        """Status and headers came."""
+        """The status and headers of a response arrived."""
         self._observer.emit(
             ResponseReceived,
             attempt=self._attempt,
@@ -235,7 +243,7 @@ class Notes:
         )
 
     def gave_up(self, error: BaseException) -> None:
-        """No page comes of it."""
+        """The page is given up."""
         elapsed_s = self._observer.clock.monotonic() - self._started_at
         self._observer.emit(PageFailed, error=error, attempts=self._attempt, elapsed_s=elapsed_s)
 
@@ -244,11 +252,11 @@ class Notes:
         self._observer.emit(RequestFailed, attempt=self._attempt, error=error)
 
     def retrying(self, error: AttemptedError, seconds: float) -> None:
-        """It is tried again in `seconds`."""
+        """The failed attempt is retried in `seconds`."""
         self._waited_s += seconds
         asked = error.retry_after is not None and seconds <= error.retry_after
         why: Why = "retry-after" if asked else "backoff"
-        # Without the advice, which is for the person who sees it fail for good.
+        # Leave out the advice after "]; ": it is for an error that ends the page.
         what, bracket, _ = str(error).partition("]; ")
         what += bracket[:1]
         self._observer.log(

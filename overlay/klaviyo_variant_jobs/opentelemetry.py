@@ -1,8 +1,8 @@
 """Traces and metrics of a client, for `on_event=`; needs the extra `otel`.
 
-A page is one logical request, however many attempts it takes. Its span is current while the page
-is under way, so that the spans of OpenTelemetry's httpx instrumentation, one per attempt, stand
-inside it. What the HTTP spans tell already (host, URL, method) is not said again.
+A page is one span, however many attempts it takes. The span is current while the page is read, so
+that the spans of OpenTelemetry's httpx instrumentation, one per attempt, become its children. It
+does not repeat their attributes (host, URL, method).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .version import __version__
 
 __all__ = ["OpenTelemetryListener"]
 
-# Buckets: those of OpenTelemetry for HTTP, and on to the default deadline of a page.
+# The buckets that OpenTelemetry advises for HTTP, extended to the default deadline of a page.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _REQUESTS = (0, 1, 2, 5, 10, 20, 35, 50, 75, 150, 350, 750)
 _LONGEST_TEXT = 500
@@ -46,37 +46,40 @@ class _Page:
     span: trace.Span
     token: Token[Context] | None = None
     status_code: int | None = None
-    """Of the answer to the latest attempt, if one came."""
+    """Of the response to the latest attempt; None without one."""
 
 
-# In OpenTelemetry's own context, so that one token restores both it and the current span.
+# Kept in OpenTelemetry's context, so that one token restores both the page and the current span.
 _PAGE = context.create_key("klaviyo-page")
 
 
 class OpenTelemetryListener:
-    """Tells OpenTelemetry what clients do: `Client(on_event=OpenTelemetryListener())`.
+    """Reports pages to OpenTelemetry: `Client(on_event=OpenTelemetryListener())`.
 
-    One may serve any number of clients, in threads and tasks; `Client(name=…)` tells them apart.
+    One listener may serve any number of clients, in threads and tasks; `Client(name=…)` tells them
+    apart.
 
     A page is a client span `klaviyo.variant_jobs.get_page` with the attributes `klaviyo.client`
     (the name), `klaviyo.revision`, `klaviyo.status` and `klaviyo.cursor`; at its end
     `klaviyo.jobs`, `klaviyo.anomalies`, `klaviyo.waited_s`, `klaviyo.request_id`,
-    `http.response.status_code` of the last attempt, `error.type`, and `http.request.resend_count`
-    when there was more than one attempt. Its events are `klaviyo.request`, `klaviyo.response`,
-    `klaviyo.failure`, `klaviyo.wait` and `klaviyo.revision_warning`. A page that its caller
-    stopped, by cancelling a task or closing an iterator, has `klaviyo.stopped` and is no error.
+    `http.response.status_code` of the last attempt, `error.type` of a failure, and
+    `http.request.resend_count` when there was more than one attempt. Its events are
+    `klaviyo.request`, `klaviyo.response`, `klaviyo.failure`, `klaviyo.wait` and
+    `klaviyo.revision_warning`. A page that its caller stopped, by cancelling a task or closing an
+    iterator, gets `klaviyo.stopped` and no error status.
 
     Metrics, each with `klaviyo.client` and `klaviyo.revision`:
 
-    - `klaviyo.page.duration`: seconds per page, attempts and waits included; `error.type`.
-    - `klaviyo.wait.duration`: seconds per wait; `klaviyo.wait.why` as `Waiting.why`.
-    - `klaviyo.rate_limit.refusals`: answers with status 429.
-    - `klaviyo.rate_limit.remaining`: requests that the account had left after an answer; of a
-      window of `klaviyo.rate_limit.window_s` seconds.
+    - `klaviyo.page.duration`: histogram of seconds per page, attempts and waits included;
+      `error.type` of a failure.
+    - `klaviyo.wait.duration`: histogram of seconds per wait; `klaviyo.wait.why` is `Waiting.why`.
+    - `klaviyo.rate_limit.refusals`: counter of responses with status 429.
+    - `klaviyo.rate_limit.remaining`: histogram of the requests left after a response, in the window
+      of `klaviyo.rate_limit.window_s` seconds.
 
     Args:
-        tracer_provider: makes the tracer; None for the global one.
-        meter_provider: makes the meter; None for the global one.
+        tracer_provider: None for the global one.
+        meter_provider: None for the global one.
     """
 
     def __init__(
@@ -102,19 +105,19 @@ class OpenTelemetryListener:
         self._refusals = meter.create_counter(
             "klaviyo.rate_limit.refusals",
             unit="{response}",
-            description="Answers with status 429.",
+            description="Responses with status 429.",
         )
-        # No gauge: it keeps the last answer of a minute, and what matters is the least that is
-        # left of a window of one second.
+        # A histogram and not a gauge: a gauge is read about once a minute, and would miss the
+        # lowest value of a window of one second.
         self._remaining = meter.create_histogram(
             "klaviyo.rate_limit.remaining",
             unit="{request}",
-            description="Requests that were left in the window after an answer.",
+            description="Requests that were left in the window after a response.",
             explicit_bucket_boundaries_advisory=_REQUESTS,
         )
 
     def __call__(self, event: Event) -> None:
-        """Tell of one event."""
+        """Report one event."""
         if isinstance(event, PageRequested):
             self._begin(event)
             return
@@ -122,7 +125,7 @@ class OpenTelemetryListener:
         try:
             self._measure(event)  # While the span is current, so that exemplars name it.
         finally:
-            if isinstance(page, _Page):  # Else it was read, and failed while it was put away.
+            if isinstance(page, _Page):  # None: the page was read, and failed after its span ended.
                 _note(page, event)
 
     def _begin(self, event: PageRequested) -> None:
@@ -163,7 +166,7 @@ def _common(event: Event) -> Attributes:
 
 
 def _note(page: _Page, event: Event) -> None:
-    """Add what happened to the span of its page."""
+    """Add the event to the span of its page."""
     match event:
         case RequestSent():
             page.status_code = None
@@ -178,7 +181,7 @@ def _note(page: _Page, event: Event) -> None:
         case Waiting():
             waited: Attributes = {"klaviyo.wait.why": event.why}
             waited["klaviyo.wait.seconds"] = event.seconds
-            if event.why in ("quota", "pause"):  # Else the failure has just been told.
+            if event.why in ("quota", "pause"):  # Else klaviyo.failure has said it.
                 waited["klaviyo.wait.reason"] = one_line(event.reason, _LONGEST_TEXT)
             page.span.add_event("klaviyo.wait", waited)
         case RevisionWarning():
@@ -188,9 +191,10 @@ def _note(page: _Page, event: Event) -> None:
 
 
 def _end(page: _Page, event: PageRead | PageFailed) -> None:
-    """End the span of a page, and give its place back to the caller's."""
+    """End the span of a page and make the caller's span current again."""
     if isinstance(event, PageFailed) and isinstance(event.error, GeneratorExit):
-        # The garbage collector found a task that never ended, from the midst of any other page.
+        # The garbage collector closed a page that never ended. It may run in the middle of another
+        # page, whose context must not be detached.
         return
     try:
         if page.token is not None:
@@ -228,12 +232,12 @@ def _is_stopped(error: BaseException) -> bool:
 
 
 def _error_type(error: BaseException) -> str:
-    # As the conventions for HTTP have it: the status where there is one.
+    # OpenTelemetry's HTTP conventions ask for the status code where there is one.
     return str(error.status_code) if isinstance(error, APIError) else type(error).__qualname__
 
 
 def _failure(error: BaseException) -> Attributes:
-    # Our messages have the key taken out of them; what a caller's hook raised may say anything.
+    # Our own messages never hold the key; the message of a caller's exception might.
     is_ours = isinstance(error, KlaviyoError)
     message = one_line(str(error), _LONGEST_TEXT) if is_ours else type(error).__qualname__
     request_id = error.request_id if isinstance(error, AttemptedError) else None

@@ -1,8 +1,8 @@
 """One quota for many processes, kept in Redis or Valkey.
 
-What has to be decided together is decided by a script on the server (`redis_script`), in one call:
-a *trip*. A trip tells what came of requests and asks for permits. One thread, or one task under
-asyncio, makes the trips of a limiter, so that requests which come together travel together.
+A Lua script on the server (`redis_script`) holds the quota. One call of it, a *trip*, reports the
+outcomes of requests and asks for permits. Each limiter makes its trips from one thread, or one task
+under asyncio, so that requests which come at the same time share a trip.
 
 While Redis cannot be used, each process keeps to its own share of the limits.
 """
@@ -40,66 +40,68 @@ from .redis_script import KEYS, LEASE_S, SCRIPT, Ask, Queued, Seen, Told
 logger = logging.getLogger("klaviyo_variant_jobs")
 
 _PATIENCE_S = 1.0
-"""A trip takes about a millisecond; on a machine with too much to do, a few hundred."""
+"""Timeout of a trip. It takes about 1 ms, and a few 100 ms on an overloaded machine."""
 
 _TELL_AFTER_S = 0.05
-"""What came of a request waits so long for company, then it travels alone."""
+"""How long an outcome waits for others to share its trip."""
 
 _HEARTBEAT_S = 2.0
-"""A limiter in use calls at least this often, so that a server which lost everything is told."""
+"""A limiter in use makes a trip at least this often, to notice that the server lost its data."""
 
 _PROBE_S = 1.0
-"""How often a server that could not be used is tried."""
+"""How often a server that failed is tried again."""
 
 _RETURN_S = 2.5
-"""More than a heartbeat or a probe: by then every process has told what it used meanwhile."""
+"""Seconds from the return of Redis to sharing again; by then all processes have reported."""
 
 _IDLE_S = 10.0
-"""The thread or task ends after so long without a request. No wait is as long."""
+"""The thread or task ends after so long without a request; a waiting request asks again sooner."""
 
 
 class Scripting(Protocol):
-    """What is used of `redis.Redis`, `redis.asyncio.Redis` and valkey's of the same shape."""
+    """What is used of `redis.Redis`, `redis.asyncio.Redis` and the same classes of valkey."""
 
     def register_script(self, script: str, /) -> Any:
-        """Return a callable that runs the script, and loads it where it is not known."""
+        """Return a callable that runs the script, and loads it first where the server lacks it."""
 
 
 @attrs.frozen
 class SharedSnapshot(Snapshot):
-    """A shared limiter at one moment; counts are those of all processes."""
+    """A shared limiter at one moment; counts are of all processes together."""
 
     shared: bool
-    """False: Redis cannot be used, and these are our own counts and our share of the limits."""
+    """False while Redis cannot be used: counts and limits are then this process's own share."""
     members: int
-    """Limiters that Redis heard of in the last minute, ours included; 0: it was never reached."""
+    """Limiters that called Redis in the last minute, this one included; 0 if it never answered."""
 
 
 class RedisRateLimiter:
-    """Paces the requests of all processes that use the same Redis within the quota of one account.
+    """Shares the quota of one account among all processes that use the same Redis.
 
-    Requests of one limiter are served in order, and the limiters of several processes in turn.
-    Limits that the API's answers teach, and the pause after a 429, hold for all of them. A killed
-    process gives its places back. When Redis cannot be used, or takes longer than a second,
-    there is one warning, and each process keeps to its share: the limits divided by the number of
-    processes that Redis last knew of. No request waits longer for Redis than it has time.
+    Requests of one limiter get their permits in order; several limiters take turns. Limits learnt
+    from response headers, and the pause after a 429, apply to all of them. The permits of a killed
+    process expire after a minute at most.
+
+    When Redis cannot be used or takes longer than a second, the limiter logs one warning. Until
+    Redis is back, each process keeps to its share: the limits divided by the number of limiters
+    that Redis last knew of. A request never waits for Redis past its own deadline.
 
     Args:
-        client: a `redis.Redis` for `Client`, a `redis.asyncio.Redis` for `AsyncClient`, or valkey's
-            of the same shape. Of a `redis.Redis` the address and credentials are used, on a
-            connection with short timeouts and without retries; any other (Sentinel, cluster) as it
-            is, so give those short timeouts.
+        client: a `redis.Redis` for `Client`, a `redis.asyncio.Redis` for `AsyncClient`, or the same
+            class of valkey. For a `redis.Redis` the limiter opens its own connections to the same
+            server, with short timeouts and without retries. Other clients are used as they are;
+            give those of Sentinel and of a cluster short timeouts.
         burst: requests per second, of all processes together; None means the tightest limit among
             the revisions this release knows.
         steady: requests per minute; None likewise.
-        prefix: the keys in Redis begin with it.
-        account: whatever tells this account from others in the same Redis: its name, or its API
-            key (no OAuth token, since those change). Redis sees only a keyed hash of it. Without
-            it, all limiters with this prefix share one quota.
-        clock: measures time here; windows are measured by the server.
+        prefix: start of all keys in Redis.
+        account: tells this account from others in the same Redis: its name, or its API key (not an
+            OAuth token, since those change). Redis gets only a keyed hash of it. By default all
+            limiters with the same prefix share one quota.
+        clock: measures time in this process; the server measures the windows.
 
     Raises:
-        ValueError: for limits that are not whole numbers above 0.
+        ValueError: `burst` or `steady` is not a whole number above 0.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class RedisRateLimiter:
         account: str = "",
         clock: Clock | None = None,
     ) -> None:
-        RateLimiter(burst, steady)  # Raises for limits that are none.
+        RateLimiter(burst, steady)  # Raises for invalid limits.
         known_burst, known_steady = tightest_limits()
         self._start = (burst or known_burst, steady or known_steady)
         self._clock = clock or SYSTEM_CLOCK
@@ -120,40 +122,40 @@ class RedisRateLimiter:
         client = client if self._is_async else _impatient(client)
         self._script: Callable[..., Any] = client.register_script(SCRIPT)
         name = hashlib.blake2b(account.encode(), key=prefix.encode()[:64], digest_size=16)
-        # In braces, so that a cluster keeps them together.
+        # Braces make a cluster keep all keys in one hash slot.
         self._keys = [f"{prefix}:{{{name.hexdigest()}}}:{key}" for key in KEYS]
         self._start_anew()
 
     def __repr__(self) -> str:
-        """Without the client: its URL may have a password in it."""
+        """Leaves out the client: its URL may hold a password."""
         return f"<{type(self).__name__} burst={self._start[0]} steady={self._start[1]}>"
 
     def _start_anew(self) -> None:
-        """Forget, in a forked process, what the parent has under way."""
+        """Set the state up; in a forked process, forget the requests of the parent."""
         self._pid = os.getpid()
         self._member = os.urandom(6).hex()
         self._requests = 0
         self._asks: deque[Ask] = deque()
         self._told: deque[Told] = deque()
-        self._history: deque[Told] = deque(maxlen=self._start[1])  # Of the last minute, at most.
-        self._leases: dict[str, float] = {}  # Of our pending requests: until when.
-        self._seen: Seen | None = None  # None: never heard of it.
+        self._history: deque[Told] = deque(maxlen=self._start[1])  # Up to a minute of it.
+        self._leases: dict[str, float] = {}  # By pending request: when it expires.
+        self._seen: Seen | None = None  # None: Redis was never reached.
         self._own: RateLimiter | None = None  # Of our own share, while Redis cannot be used.
-        self._back_at = math.inf  # When Redis is to be asked for permits again.
+        self._back_at = math.inf  # When permits come from Redis again.
         self._tells_all = False
         self._called_at = self._used_at = -math.inf
         self._lock = threading.Lock()
-        # One trip at a time, so that after a flush everything is told.
+        # One trip at a time: flush must not return while another trip still carries outcomes.
         self._trips = contextlib.nullcontext() if self._is_async else threading.Lock()
         self._bell: threading.Event | asyncio.Event = threading.Event()
         self._caller: threading.Thread | asyncio.Task[None] | None = None
 
-    # The limiter's protocol
+    # Methods of the Limiter protocol
 
     def acquire(
         self, earlier: Wait | None, *, left_s: float
     ) -> Permit | Wait | Awaitable[Permit | Wait]:
-        """As `Limiter.acquire`; gives an awaitable if the client is an asynchronous one."""
+        """As `Limiter.acquire`; returns an awaitable if the client is asynchronous."""
         if self._pid != os.getpid():
             self._start_anew()
         if not isinstance(earlier, Queued):
@@ -175,25 +177,25 @@ class RedisRateLimiter:
         if not isinstance(permit, _Place) or permit.released:
             return
         permit.released = True
-        # The API counts no request that it refuses.
+        # The API does not count a request that it answers with 429.
         counted = sent and pause_s is None
         told = Told(permit.id, self._clock.monotonic(), counted, said, pause_s)
         self._history.append(told)
         self._told.append(told)
         if permit.own is not None:
             limiter, own = permit.own
-            # What our peers have used is missing from what remains; they are no strangers.
+            # `remaining` lacks what other processes used; our limits already leave out their share.
             limits = attrs.evolve(said, remaining=None) if said else None
             limiter.release(own, sent=sent, said=limits, pause_s=pause_s)
 
     def flush(self) -> Awaitable[None] | None:
-        """Tell what came of the last requests; the thread or task ends with it."""
+        """Report the outcomes that are left; then the thread or task ends."""
         self._used_at = -math.inf
         flushing = self._flush()
         return flushing if self._is_async else _at_once(flushing)
 
     def snapshot(self) -> SharedSnapshot:
-        """Limits and use as Redis last told them, or those of our own share; asks nobody."""
+        """Limits and use as of the last trip, or of our own share. Makes no call to Redis."""
         own, seen = self._own, self._seen
         members = seen.members if seen else 0
         if own is None and seen is not None:
@@ -204,10 +206,10 @@ class RedisRateLimiter:
         values = (alone.windows, alone.pending, alone.waiting, alone.paused_for_s)
         return SharedSnapshot(*values, False, members)
 
-    # Asking. Where the client is no asynchronous one, none of these coroutines ever suspends.
+    # Asking for permits. With a sync client these coroutines never suspend, see _at_once.
 
     async def _ask(self, ask: Ask) -> Permit | Wait:
-        # However short the time is, some is left for the request.
+        # Half of the time left is kept for the request itself.
         patience_s = min(_PATIENCE_S, ask.left_s / 2)
         try:
             on_own_share = self._is_on_own_share()
@@ -218,7 +220,7 @@ class RedisRateLimiter:
                 return ask.outcome.result(patience_s)
             async with asyncio.timeout(patience_s):
                 return await asyncio.wrap_future(ask.outcome)
-        except (TimeoutError, RuntimeError):  # The latter where no thread can be started.
+        except (TimeoutError, RuntimeError):  # RuntimeError: no thread can be started.
             return self._asked_in_vain(ask)
         except BaseException:
             if not ask.outcome.cancel():
@@ -226,7 +228,7 @@ class RedisRateLimiter:
             raise
 
     def _hand_over(self, ask: Ask | None) -> None:
-        """Leave it to the caller, the thread or task that makes the trips."""
+        """Pass it to the thread or task that makes the trips, and start that if need be."""
         with self._lock:
             self._used_at = self._clock.monotonic()
             if ask is not None:
@@ -246,7 +248,7 @@ class RedisRateLimiter:
         loop, caller = asyncio.get_running_loop(), self._caller
         if not isinstance(caller, asyncio.Task) or caller.get_loop() is not loop:
             self._bell = asyncio.Event()
-            # Not in the context, a trace for example, of the request that happens to come first.
+            # An empty context: the task must not run in the trace of the first request.
             self._caller = loop.create_task(self._call(self._bell), context=Context())
 
     async def _call(self, bell: threading.Event | asyncio.Event) -> None:
@@ -270,7 +272,7 @@ class RedisRateLimiter:
                 async with asyncio.timeout(_PATIENCE_S):
                     reply = await reply
             seen = msgspec.convert(reply, Seen)
-        except Exception as error:  # Whatever it is, requests go on without Redis.
+        except Exception as error:  # Requests go on without Redis, whatever failed.
             self._fail(asks, error)
         else:
             self._take(seen, asks, tells_all)
@@ -281,7 +283,7 @@ class RedisRateLimiter:
                 await self._make_trip()
         self._bell.set()
 
-    # When to call
+    # When to make a trip
 
     def _is_away(self) -> bool:
         """Whether the last call failed."""
@@ -307,7 +309,7 @@ class RedisRateLimiter:
             return since >= _PROBE_S
         return bool(self._asks or self._told or self._tells_all) or since >= _HEARTBEAT_S
 
-    # What travels
+    # The message and the reply
 
     def _pack(self) -> tuple[list[Ask], bool, bytes]:
         now = self._called_at = self._clock.monotonic()
@@ -335,8 +337,8 @@ class RedisRateLimiter:
         lost = bool(before and before.epoch != seen.epoch and self._recent(now))
         if tells_all:
             self._tells_all = False
-        elif lost:  # Whatever it says now is not yet the whole.
-            self._fall_back("has lost what it knew")
+        elif lost:  # Its counts are too low until every process has reported again.
+            self._fall_back("has lost its data")
         self._seen = seen
         if self._is_away():
             self._back_at = now + _RETURN_S
@@ -347,7 +349,7 @@ class RedisRateLimiter:
             else:
                 self._leases[id] = now + LEASE_S
                 self._give(ask, _Place(id))
-        # It answers nobody who knows of another epoch.
+        # The script answers no asks of a member that names another epoch.
         for ask in asks[len(seen.answers) :]:
             if lost:
                 self._give(ask, self._unanswered(ask))
@@ -356,7 +358,7 @@ class RedisRateLimiter:
                 self._bell.set()
 
     def _fail(self, asks: list[Ask], error: Exception) -> None:
-        # Only the kind: the text may name the server, its user or its password.
+        # Only the class: the text may hold the address, the user or the password.
         self._fall_back(f"cannot be used ({type(error).__name__})")
         for ask in (*asks, *_emptied(self._asks)):
             if not ask.outcome.cancelled():
@@ -369,7 +371,7 @@ class RedisRateLimiter:
             self._give_back(outcome)
 
     def _give_back(self, outcome: Permit | Wait) -> None:
-        """Nobody waits for it any more."""
+        """Release the permit of a request that was cancelled."""
         if isinstance(outcome, Permit):
             self.release(outcome, sent=False)
 
@@ -385,7 +387,7 @@ class RedisRateLimiter:
         return self._unanswered(ask)
 
     def _unanswered(self, ask: Ask) -> Permit | Wait:
-        # A frozen server that goes on may yet give it a place.
+        # A server that hung may still grant this ask later: report it as not sent.
         self._history.append(Told(ask.earlier.id, self._clock.monotonic(), counted=False))
         return self._ask_own_share(ask)
 
@@ -415,7 +417,7 @@ class RedisRateLimiter:
         return self._own is not None
 
     def _own_limiter(self, burst: int, steady: int) -> RateLimiter:
-        """A limiter that knows of our own requests of the last minute, and of a pause."""
+        """A limiter that has counted our requests of the last minute, and keeps a running pause."""
         now = self._clock.monotonic()
         clock = _Replay(self._clock, now - 60.0)
         own = RateLimiter(burst, steady, clock=clock)
@@ -446,12 +448,12 @@ class RedisRateLimiter:
 @attrs.define(eq=False)
 class _Place(Permit):
     id: str
-    own: tuple[RateLimiter, Permit] | None = None  # Of our own share, while Redis is away.
+    own: tuple[RateLimiter, Permit] | None = None  # Of our own share, while Redis cannot be used.
     released: bool = False
 
 
 class _Replay(Clock):
-    """Tells the time of what is told again, until that is over."""
+    """A clock set to the past while `_own_limiter` replays old requests."""
 
     def __init__(self, clock: Clock, past: float) -> None:
         self._clock = clock
@@ -466,24 +468,24 @@ _Result = TypeVar("_Result")
 
 
 def _emptied(items: deque[_Item]) -> list[_Item]:
-    """What was in `items`; others may put something in meanwhile."""
+    """Take out what was in `items` at the start; other threads may add to it meanwhile."""
     return [items.popleft() for _ in range(len(items))]
 
 
 def _at_once(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run one that never suspends."""
+    """Run a coroutine that never suspends."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         result: _Result = end.value
         return result
-    raise AssertionError("it suspends")
+    raise AssertionError("the coroutine suspended")
 
 
 def _impatient(client: Any) -> Any:
-    """The same server over connections that give up soon, where `client` is of the plain kind.
+    """A client of the same server with short timeouts; `client` itself if it is no plain one.
 
-    By default redis-py waits 5 s, and tries ten times more.
+    By default redis-py waits 5 s and tries ten more times.
     """
     pool: Any = getattr(client, "connection_pool", None)
     if type(pool).__name__ not in ("ConnectionPool", "BlockingConnectionPool"):

@@ -1,4 +1,4 @@
-"""What travels to Redis and back in one trip of `redis`, and the script that answers it."""
+"""The message and the reply of one trip of `redis`, and the Lua script that answers it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import msgspec
 from .rate_limits import LONGEST_S, Permit, RateLimit, RateLimiter, Wait
 
 LEASE_S = 60.0
-"""A request that nobody tells of any more is taken for answered after so long, or its deadline."""
+"""A permit expires after so many seconds, or at its request's deadline if that is sooner."""
 
 
 @attrs.frozen
 class Queued(Wait):
-    """A wait with what identifies its request; it keeps its number when it comes too late."""
+    """A wait, and what identifies its request in the queue.
+
+    A request that asks again too late loses its place in the queue and keeps its number.
+    """
 
     id: str = ""
     number: int | None = None  # In the queue of `epoch`.
@@ -41,7 +44,7 @@ class Ask:
 
 @attrs.frozen
 class Told:
-    """What came of a request."""
+    """The outcome of a request."""
 
     id: str
     at: float
@@ -60,7 +63,7 @@ class Told:
 
 
 def _said_of(said: RateLimit, window_s: int, start: int) -> dict[str, float]:
-    """What headers said of one window; one that is not named has the limit we start from."""
+    """What the headers say of one window; without a policy for it, the configured limit holds."""
     packed: dict[str, float] = {}
     limits = [policy for policy in said.policies if policy.limit > 0]
     if limits:
@@ -68,15 +71,15 @@ def _said_of(said: RateLimit, window_s: int, start: int) -> dict[str, float]:
     named = said.named_policy
     if named is not None and named.window_s == window_s and said.remaining is not None:
         packed["remaining"] = said.remaining
-        # The reset is told in whole seconds, rounded down.
+        # The header gives whole seconds, rounded down.
         packed["reset_s"] = (said.reset_seconds or 0.0) + 1.0
     return packed
 
 
 class Seen(msgspec.Struct, array_like=True):
-    """What the server answered."""
+    """The reply of the script."""
 
-    epoch: int  # When it began to count: another one if it has lost everything.
+    epoch: int  # When it began to count; another one after it lost its data.
     members: int
     paused_us: int
     pending: int
@@ -102,20 +105,20 @@ class Seen(msgspec.Struct, array_like=True):
 KEYS = ("places", "queue", "due", "members", "numbers", "state")
 
 SCRIPT = """
--- Takes in what came of a member's requests, then answers what it asks for. Atomic.
--- Times are whole microseconds of this server's clock; only what comes in is in seconds.
---   places    request -> when it was answered; while it is pending, when it will be at the latest.
---             It counts in a window until a window's length after that.
+-- Records the outcomes of a member's requests, then answers its asks. A member is the limiter of
+-- one process. Times are microseconds of this server's clock; those in the message are seconds.
+--   places    request -> when it was answered, or when its permit expires while it is pending.
+--             It counts in each window for the length of the window after that.
 --   queue     waiting request -> its number; the lowest is next
---   due       waiting request -> when it loses its place in the queue unless it asks again
---   members   limiter of a process -> when it was last heard of
---   numbers   limiter of a process -> the number of its latest request
---   state     all that is a single number
+--   due       waiting request -> when it leaves the queue unless it asks again
+--   members   member -> time of its last trip
+--   numbers   member -> the number of its latest request
+--   state     single numbers
 local PLACES, QUEUE, DUE, MEMBERS, NUMBERS, STATE = unpack(KEYS)
 local SECOND = 1000000
-local LOOK_AGAIN = 5 * SECOND   -- nobody sleeps longer, in case those ahead have gone
-local GRACE = SECOND / 4        -- who comes later than this loses its place, not its number
-local RAMP_STEP = SECOND / 5    -- after a pause twice as many may be pending with each step
+local LOOK_AGAIN = 5 * SECOND   -- longest wait: requests ahead may be gone by then
+local GRACE = SECOND / 4        -- a request later than this leaves the queue, and keeps its number
+local RAMP_STEP = SECOND / 5    -- after a pause, each step doubles how many may be pending
 local MEMBER_FOR = 60 * SECOND
 local KEPT_FOR = 180 * SECOND
 
@@ -127,14 +130,15 @@ local state = {}
 local stored = redis.call('HGETALL', STATE)
 for i = 1, #stored, 2 do state[stored[i]] = tonumber(stored[i + 1]) end
 if state.now and now < state.now - SECOND then
-    -- The clock was set back, or another server has taken over. Times from its future would block.
+    -- The clock was set back, or another server has taken over. Stored times lie in the future and
+    -- would block all requests.
     redis.call('DEL', unpack(KEYS))
     state = {}
 end
 local epoch = state.epoch or now
 local paused_until = state.paused_until or 0
-local granted = state.granted or 0  -- how many places were given
-local served = state.served or 0    -- the highest number that got one
+local granted = state.granted or 0  -- how many permits were granted
+local served = state.served or 0    -- the highest number that got a permit
 
 local windows = {
     {length = SECOND, start = trip.burst},
@@ -155,17 +159,17 @@ local function used(window)
     return redis.call('ZCOUNT', PLACES, '(' .. string.format('%.0f', now - window.length), '+inf')
 end
 
--- What came of requests. A place is put where it belongs whether or not it is known: it may have
--- expired, and a server that lost everything is told again.
+-- Outcomes. A request is stored even if it is unknown: its permit may have expired, and after a
+-- loss of data the members report again.
 
 local function hear(window, at, said)
-    if said.limit then  -- tighten at once, loosen when what taught us has passed
+    if said.limit then  -- tighten at once; loosen a window's length after the last header
         if said.limit <= limit(window) or at >= window.taught_until then
             window.stated = said.limit
             window.taught_until = at + window.length
         end
     end
-    if said.remaining then  -- fewer than we count: others use the account
+    if said.remaining then  -- fewer than we count: others use the account too
         window.capped_until = 0
         if said.remaining < limit(window) - used(window) then
             window.capped_until = at + math.min(said.reset_s * SECOND, window.length)
@@ -188,7 +192,7 @@ for _, outcome in ipairs(trip.outcomes) do
     for i, said in ipairs(outcome.said or {}) do hear(windows[i], at, said) end
 end
 
--- Who is here, and who has not come back.
+-- Members, and waiting requests that did not ask again in time.
 
 redis.call('ZADD', MEMBERS, now, trip.member)
 redis.call('ZREMRANGEBYSCORE', MEMBERS, '-inf', now - MEMBER_FOR)
@@ -197,7 +201,7 @@ for _, late in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 
     redis.call('ZREM', QUEUE, late)
 end
 
--- Places for those who ask.
+-- Permits.
 
 local pending = redis.call('ZCOUNT', PLACES, '(' .. string.format('%.0f', now), '+inf')
 for _, window in ipairs(windows) do window.used = used(window) end
@@ -219,7 +223,7 @@ local function free_now()
     return places
 end
 
--- How long until a request with `ahead` others before it gets a place of its own, at best.
+-- The shortest time until a request with `ahead` others before it can get a permit.
 local function wait(ahead)
     local least = SECOND / 1000
     if now < paused_until + 10 * RAMP_STEP then
@@ -227,7 +231,7 @@ local function wait(ahead)
         least = math.max(least, paused_until + ramp - now)
     end
     for _, window in ipairs(windows) do
-        -- One place serves several of those ahead in turn, each for a window's length.
+        -- Each free place serves one request per window length.
         local places = limit(window)
         local blocked = math.floor(ahead / places) * window.length
         local nth = window.used + ahead % places - places
@@ -245,8 +249,8 @@ local function wait(ahead)
     return least
 end
 
--- Fair by member: its requests are numbered on from its own last one, so that with each number
--- every member has had one turn. A member that was idle starts at most a burst behind the others.
+-- Fairness: each member counts its own requests, and the lowest number is served first, so members
+-- take turns. A member that was idle starts at most one burst limit behind the others.
 local function next_number()
     local last = tonumber(redis.call('ZSCORE', NUMBERS, trip.member) or 0)
     local number = math.max(last + 1, served - limit(windows[1]))
@@ -267,8 +271,8 @@ local function answer(ask)
         return {number, 0, 0}
     end
     local after = wait(ahead)
-    if after <= ask.left_s * SECOND then  -- else it gives up, and nobody has to wait for it
-        -- Places that are free but kept for those ahead: they may not come for them.
+    if after <= ask.left_s * SECOND then  -- else it gives up and must not hold up the queue
+        -- Free places are kept for requests ahead, which may not ask again: look again soon.
         after = math.min(after, places > 0 and GRACE or LOOK_AGAIN)
         redis.call('ZADD', QUEUE, number, ask.id)
         redis.call('ZADD', DUE, now + after + GRACE, ask.id)
@@ -277,7 +281,7 @@ local function answer(ask)
 end
 
 local answers = {}
--- Who knows of another epoch has to tell this one first what it has used.
+-- A member that names another epoch has to report its requests to this one first.
 if trip.epoch == 0 or trip.epoch == epoch then
     for i, ask in ipairs(trip.asks) do answers[i] = answer(ask) end
 end

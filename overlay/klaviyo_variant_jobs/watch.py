@@ -1,6 +1,6 @@
-"""Waiting for jobs: what to ask for next, and two small drivers that ask.
+"""Waiting for jobs: which page to request next, and a sync and an async driver.
 
-`Client.watch`, `Client.wait` and their twins on `AsyncClient` are the way in.
+Callers use `watch` and `wait` of `Client` and `AsyncClient`.
 """
 
 from __future__ import annotations
@@ -48,58 +48,61 @@ T = TypeVar("T")
 ACTIVE = ("queued", "processing")
 ENDED = ("complete", "cancelled")
 
-# A job takes 10 s to 5 min: doubling would find one that takes long as late again as it took.
+# Jobs take 10 s to 5 min. With an interval that doubles, the end of a long job could be noticed as
+# late again as the job took.
 _GROWTH = 1.5
 _LOOKS_IN_VAIN = 2
 _LAST_LOOK_S = 1.0
-"""How far beyond the timeout the last look may go."""
+"""The last look may end so many seconds after the timeout."""
 _NAMED = 5
 """The most ids in a message."""
-# What a watch that has run out of time was stopped by; anything else says more than the time does.
+# Failures that become a WatchTimeoutError when they come because the time is up. Any other failure
+# is raised as it is, since it says more than the timeout does.
 _PASSING = (DeadlineError, RateLimitError, ServerError, TransportError)
 _EARLIEST = dt.datetime.min.replace(tzinfo=dt.UTC)
 _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class WatchTimeoutError(DeadlineError):
-    """The `timeout` of a watch ran out before every job had ended."""
+    """The `timeout` of `watch` or `wait` ran out before every job had ended."""
 
     def __init__(self, message: str, *, jobs: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.jobs: Mapping[str, Any] = jobs or {}
-        """Every watched job by its id, as last seen; None for one never seen."""
+        """Every watched job by its id, as last seen; None for a job that was never seen."""
 
 
 class JobsMissingError(KlaviyoError):
-    """Two complete looks at the list did not find these jobs; all others have ended."""
+    """Two complete reads of the list did not find these jobs; all other watched jobs have ended."""
 
     def __init__(self, message: str, *, ids: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
-        """The ids that are on no list: of another account, mistyped, or expired after 7 days."""
+        """The missing ids: mistyped, of another account, or expired (jobs expire after 7 days)."""
 
 
 @attrs.frozen
 class Change(Generic[JobT_co]):
-    """A watched job was seen for the first time, or with other attributes than before."""
+    """A watched job was seen for the first time, or its attributes changed."""
 
     job: JobT_co
     """The job as it is now."""
     previous: JobT_co | None
-    """The job as last seen; None when this is the first time."""
+    """The job as seen before; None the first time."""
 
 
 def is_finished(job: object) -> bool:
-    """Whether the job is `complete` or `cancelled`: it will not change any more.
+    """Whether the job is `complete` or `cancelled`, so that it will not change any more.
 
-    A complete job may have failed variants. A status that this release does not know is no end.
+    A complete job may have failed variants. A job in a status unknown to this release counts as not
+    finished.
     """
     return _status(job) in ENDED
 
 
 @attrs.frozen
 class Ask:
-    """Get the page at `cursor` of the jobs in `status`; within `left_s` if not None."""
+    """Get the page at `cursor` of the jobs in `status`, within `left_s` seconds unless None."""
 
     status: str | None
     cursor: str | None
@@ -108,22 +111,22 @@ class Ask:
 
 @attrs.frozen
 class Sleep:
-    """Wait so long."""
+    """Wait for `seconds`."""
 
     seconds: float
 
 
 Step = Ask | Sleep | Change[Any]
-# An Ask is answered by a page or by the failure to get one, the others by None.
+# The driver sends back the page or the exception for an Ask, and None for the others.
 Steps = Generator[Step, Any, T]
 
 
 @attrs.define
 class Watch(Generic[JobT]):
-    """What is known of the watched jobs, and the steps that find out more."""
+    """The state of one watch, and the steps a driver has to take."""
 
     known: dict[str, JobT | None]
-    """Every watched job by its id, as last seen."""
+    """Every watched job by its id, as last seen; None before."""
     everything: bool
     """Whether jobs that become active are watched too."""
     timeout_s: float | None
@@ -135,9 +138,9 @@ class Watch(Generic[JobT]):
     now: Callable[[], float]
     _pending: set[str] = attrs.field(init=False)
     _sought: set[str] = attrs.field(init=False, factory=set)
-    """Pending jobs that this look has yet to find."""
+    """Pending jobs that the current look has not found yet."""
     _created: dict[str, dt.datetime] = attrs.field(init=False, factory=dict)
-    """When a job was created: its place in every list, which has the newest first."""
+    """When each job was created. Lists have the newest first, which is undocumented."""
     _looks_in_vain: dict[str, int] = attrs.field(init=False, factory=dict)
     _newest: dt.datetime | None = attrs.field(init=False, default=None)
     """When the newest job of the account was created, as of the last look; None before."""
@@ -150,7 +153,7 @@ class Watch(Generic[JobT]):
     def steps(self) -> Steps[None]:
         """Look and wait until every job has ended.
 
-        Raises `WatchTimeoutError`, `JobsMissingError`, and what asking for a page raises.
+        Raises `WatchTimeoutError`, `JobsMissingError`, and the errors of `get_page`.
         """
         self._started = self.now()
         interval = self.interval_s
@@ -160,7 +163,7 @@ class Watch(Generic[JobT]):
             if not self._awaited():
                 break
             left = self._left_s()
-            # Measured by this look, the last one ends in time.
+            # Leave time for one more look that takes as long as this one.
             left = left if left is None else left - (self.now() - began)
             if left is not None and left <= 0:
                 raise self._out_of_time()
@@ -172,16 +175,15 @@ class Watch(Generic[JobT]):
             raise self._missing()
 
     def ended(self) -> dict[str, JobT]:
-        """Every watched job by its id, for after the last step."""
+        """Every watched job by its id; to be called after the last step."""
         return {i: job for i, job in self.known.items() if job is not None}
 
     def _awaited(self) -> set[str]:
-        """Pending jobs that are not given up; one that turns up after all is taken again."""
+        """Pending jobs that were not missing twice. One that turns up later is watched again."""
         return {i for i in self._pending if self._looks_in_vain.get(i, 0) < _LOOKS_IN_VAIN}
 
-    # In the order of a job's life: one that moves on meanwhile is met in a later list.
-
     def _look(self) -> Steps[None]:
+        """Read the lists in lifecycle order: a job that moves on meanwhile is in a later list."""
         self._sought = self._awaited()
         if self.everything:
             yield from self._newcomers()
@@ -191,18 +193,19 @@ class Watch(Generic[JobT]):
             elif self._sought:
                 yield from self._read(status)
         back_to = min((self._created.get(i, _EARLIEST) for i in self._sought), default=_EARLIEST)
-        # A status nobody knows is in no filtered list: at last in the whole one.
+        # A job in a status unknown to this release is only in the unfiltered list (None).
         for status_or_all in (*ENDED, None):
             if self._sought:
                 yield from self._read(status_or_all, back_to=back_to)
         for i in self._sought:
             if back_to == _EARLIEST:
                 self._looks_in_vain[i] = self._looks_in_vain.get(i, 0) + 1
-            # The order of the lists is documented nowhere: the next look trusts it no more.
+            # The order of the lists is undocumented. The job was not where it should be, so the
+            # next look reads all pages.
             self._created.pop(i, None)
 
     def _newcomers(self) -> Steps[None]:
-        """Jobs since the last look: one may begin and end between two looks."""
+        """Read the jobs created since the last look: one may begin and end between two looks."""
         last = self._newest
         self._newest = yield from self._read(
             None,
@@ -217,10 +220,10 @@ class Watch(Generic[JobT]):
         back_to: dt.datetime = _EARLIEST,
         unasked: Callable[[JobT], bool] | None = None,
     ) -> Steps[dt.datetime]:
-        """Read a list down to jobs created before `back_to`, and return when its newest was.
+        """Read a list down to jobs created before `back_to`; returns when its newest was created.
 
-        `unasked` tells whether to watch a job that nobody named; without it the reading ends when
-        no job is sought any more.
+        `unasked` says whether to start watching a job that was not named. Without it, reading stops
+        once no job is sought any more.
         """
         newest, cursor, cursors = _EARLIEST, None, set[str]()
         while True:
@@ -246,7 +249,7 @@ class Watch(Generic[JobT]):
             page: Page[JobT] = answer
             return page
         if left_s is not None and isinstance(answer, _PASSING):
-            # Where the time left was the page's deadline, it is what ended the trying again.
+            # The time left ended the retries only if it was shorter than the policy's deadline.
             was_its_end = (
                 left_s < self.retry.deadline and answer.attempts != self.retry.max_attempts
             )
@@ -266,7 +269,7 @@ class Watch(Generic[JobT]):
         self._created[i] = _created_at(job)
         if is_finished(job):
             self._pending.discard(i)
-        # By their attributes: models may compare by identity alone.
+        # Attributes only: the links and relationships of a job are no change.
         if previous is None or _attributes(previous) != _attributes(job):
             self._changed = True
             yield Change(job, previous)
@@ -342,7 +345,10 @@ def watching(
     max_interval: float = 60.0,
     fields: Iterable[str] | None = None,
 ) -> Watch[JobT]:
-    """A watch with its arguments checked. Raises `ValueError` or `TypeError`."""
+    """Check the arguments and make a watch; times are in seconds.
+
+    Raises `ValueError` or `TypeError`.
+    """
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout must be seconds, 0 or more, or None for ever, not {timeout!r}")
     if not 0 < interval <= max_interval < math.inf:
@@ -358,7 +364,7 @@ def watching(
     return Watch(
         known=dict.fromkeys(names),
         everything=ids is None,
-        # What a watch itself looks at.
+        # The watch itself needs these two.
         fields=tuple(dict.fromkeys((*asked, "status", "created_at"))) if asked else None,
         retry=client._retry,
         timeout_s=None if timeout == math.inf else timeout,
@@ -369,7 +375,7 @@ def watching(
 
 
 def watch_jobs(client: Client[JobT], watch: Watch[JobT], clock: Clock) -> Iterator[Change[JobT]]:
-    """Take the steps of `watch` with `client`."""
+    """Carry out the steps of `watch` with `client`, and yield its changes."""
     answer: Page[JobT] | Exception | None = None
     with contextlib.closing(watch.steps()) as steps:
         while (step := _next(steps, answer)) is not None:

@@ -1,1 +1,1 @@
-"""What the commands in scripts/ share."""
+"""The Python code of the commands in scripts/."""

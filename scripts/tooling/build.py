@@ -1,4 +1,4 @@
-"""Makes the wheel and the sdist in dist/, twice, and looks at what is in them."""
+"""Builds the wheel and the sdist in dist/, checks their files, and that builds are identical."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("klaviyo_variant_jobs", "klaviyo_variant_jobs_api")
 
 
 class BuildError(Exception):
-    """What was built is not what is to be released."""
+    """The build failed, or the wheel lacks a file."""
 
 
 def build(root: Path, target: Path) -> list[Path]:
@@ -60,10 +60,10 @@ def main(root: Path, argv: Sequence[str]) -> int:
             print(f"build: {error}", file=sys.stderr)
             return 1
         if odd:
-            print(f"build: the wheel has files of its own: {', '.join(odd)}", file=sys.stderr)
+            print(f"build: the wheel has unexpected files: {', '.join(odd)}", file=sys.stderr)
             return 1
         if [file.read_bytes() for file in files] != [file.read_bytes() for file in again]:
-            print("build: the same source made different bytes the second time", file=sys.stderr)
+            print("build: a second build of the same source differs", file=sys.stderr)
             return 1
         dist = root / "dist"
         dist.mkdir(exist_ok=True)

@@ -36,7 +36,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class BumpError(Exception):
-    """Why a bump did not happen; the tree is as it was."""
+    """A bump failed; the tree is unchanged."""
 
 
 FAILURES = (
@@ -51,13 +51,13 @@ FAILURES = (
 
 @frozen
 class Bump:
-    """What a bump found.
+    """The result of a bump.
 
     Attributes:
-        rows: of its report.
+        rows: the rows of the report.
         questions: what a person must decide, by place.
-        default_moves: what that means, when the new revision is the newest.
-        wrote: whether there was anything to write.
+        default_moves: a note for importers if the default revision changes, else empty.
+        wrote: whether any file changed.
     """
 
     rows: tuple[Row, ...]
@@ -66,7 +66,7 @@ class Bump:
     wrote: bool = False
 
     def text(self, *, docs: bool) -> str:
-        """The report in words, with or without what only the documentation says."""
+        """The report as text, with or without the rows of level `docs`."""
         told = changes.as_text([row for row in self.rows if docs or row.level != "docs"])
         return f"{told}\n\n{self.default_moves}".rstrip()
 
@@ -83,9 +83,9 @@ def bump(
     """Add revision `new`, made from the fragment of `old`, to the project at `root`.
 
     Args:
-        upstream_old: file or address of the owner's document of `old`; without it, what the
-            fragment of `old` says less its deviations.
-        upstream_new: the same for `new`; by default the one the owner publishes.
+        upstream_old: file or URL of Klaviyo's document of `old`; by default it is rebuilt from the
+            fragment of `old` without its deviations.
+        upstream_new: the same for `new`; by default the published document.
         report: file for the rows as JSON.
     Raises:
         one of FAILURES: nothing was changed.
@@ -142,7 +142,7 @@ def _own_side(file: Path) -> Wire:
 
 
 def _compared(ours: Wire, before: Wire | None, theirs: Wire, users: Callable[[str], str]) -> Bump:
-    """How the owner's documents differ; `before` is None where the fragment has to do for it."""
+    """How Klaviyo's documents differ; without `before`, `ours` is the old side."""
     questions = {
         **to_decide(ours, theirs, users),
         **to_decide(before or ours, theirs, users),
@@ -154,7 +154,7 @@ def _compared(ours: Wire, before: Wire | None, theirs: Wire, users: Callable[[st
 
 
 def _carry_over(spec: Path, new: str, old: str, document: dict[str, Any]) -> Document | None:
-    """Write the new fragment and give it; None when it would be the old one to the letter."""
+    """Write the new fragment and return it; None if it would equal the old one."""
     was = (spec / f"{old}.yaml").read_text(encoding="utf-8")
     text = carry(was, old=old, new=new, upstream=document)
     if text == was:
@@ -165,23 +165,23 @@ def _carry_over(spec: Path, new: str, old: str, document: dict[str, Any]) -> Doc
 
 
 def _make(copy: Path, new: str) -> dict[str, str]:
-    """Generate and record from the new fragment; gives what could not be made, as questions.
+    """Generate and record from the new fragment; returns failures as questions.
 
-    The fragment, the report and the other questions are of use without it.
+    A failure does not end the bump: the fragment and the report are useful without these files.
     """
     try:
         codegen.generate(copy / "spec", copy / "generated")
-    except Exception as error:  # Whatever a generator makes of what it was not made for.
+    except Exception as error:  # The generator may raise anything for documents it does not expect.
         told = one_line(str(error) or type(error).__name__)
         return {
-            "generated": f"generated/ was not written, nor cassettes, for {told}; mend "
+            "generated": f"generated/ and the cassettes were not written: {told}; correct "
             f"spec/{new}.yaml, then run scripts/regenerate and scripts/record --revision {new}"
         }
     told = _record(copy, new)
     if not told:
         return {}
     return {
-        "cassettes": f"tests/cassettes/{new} was not recorded, for {told}; answer the other "
+        "cassettes": f"tests/cassettes/{new} was not recorded: {told}; answer the other "
         f"questions in the client and the sandbox, then run scripts/record --revision {new}"
     }
 
@@ -191,10 +191,10 @@ def _undone_rows(undone: dict[str, str]) -> list[Row]:
 
 
 def _check_report(file: Path) -> None:
-    """See that it can be written, before anything is changed. What it holds stays as it is."""
+    """Check that the report can be written, without changing its content."""
     existed = file.exists()
     if existed and not (file.is_file() or file.is_dir()):
-        return  # Who reads from a pipe takes the end of this look for the end of the report.
+        return  # Opening a pipe and closing it would end the report for its reader.
     try:
         file.open("a", encoding="utf-8").close()
         if not existed:
@@ -204,7 +204,7 @@ def _check_report(file: Path) -> None:
 
 
 def _check_kept(spec: Path, new: str, old: str) -> str:
-    """See that there is something to do; gives the newest revision so far."""
+    """Check that both revisions make sense; returns the newest revision so far."""
     kept = fragment.kept_dates(spec)
     if old not in kept:
         raise BumpError(f"there is no revision {old} to start from; kept are {', '.join(kept)}")
@@ -217,14 +217,14 @@ def _check_kept(spec: Path, new: str, old: str) -> str:
 
 
 def _warn_of_another_revision(source: str, document: Wire, revision: str) -> None:
-    # No failure: with one document for both sides a bump can be tried out.
+    # Only a warning: a bump can be tried out with one document for both sides.
     if document.revision not in ("", revision):
         warning = f"{source} says it is revision {document.revision}, not {revision}"
         say(f"bump: warning: {warning}", error=True)
 
 
 def _behind(ours: Wire, before: Wire, theirs: Wire) -> tuple[Row, ...]:
-    """What the fragment had missed of the old document and takes over with the new one."""
+    """Rows for what the fragment lacked of the old document and gets with the new one."""
     known = {(one.where, one.fact) for one in differences(before, theirs)}
     missed = {one.where for one in differences(ours, theirs) if (one.where, one.fact) not in known}
     return tuple(
@@ -235,7 +235,7 @@ def _behind(ours: Wire, before: Wire, theirs: Wire) -> tuple[Row, ...]:
 
 
 def check_fragment(file: Path, document: Document) -> Document:
-    """See that a carried fragment is valid and agrees with the owner's document; gives it."""
+    """Check that a new fragment is valid and agrees with Klaviyo's document; returns it."""
     carried = fragment.load(file)
     try:
         validate(carried)
@@ -258,7 +258,7 @@ def _write_changelog(file: Path, found: Bump, new: str, old: str) -> None:
 
 
 def _record(copy: Path, revision: str) -> str:
-    """Record the cassettes of a revision; gives what went wrong in a line, or an empty string."""
+    """Record the cassettes of a revision; returns the failure in one line, or an empty string."""
     if not (copy / "scripts" / "record").exists():
         return ""
     paths = os.pathsep.join(str(copy / name) for name in ("scripts", "overlay", "generated"))
@@ -334,7 +334,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--from", dest="old", type=day, metavar="OLD", required=True, help="kept revision"
     )
-    for side, default in (("old", "the fragment less its deviations"), ("new", "the owner's")):
+    for side, default in (("old", "rebuilt from the fragment"), ("new", "the published one")):
         parser.add_argument(
             f"--upstream-{side}",
             metavar="FILE|URL",
@@ -347,10 +347,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def day(text: str) -> str:
-    """A revision as an argument."""
+    """Parse a revision given as an argument."""
     with suppress(ValueError):
         if _DAY.fullmatch(text) and date.fromisoformat(text):
             return text
     raise argparse.ArgumentTypeError(
-        f"{text!r} is no day of the calendar; revisions are dates such as 2026-07-15"
+        f"{text!r} is not a date; revisions are dates such as 2026-07-15"
     )

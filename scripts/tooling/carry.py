@@ -1,8 +1,8 @@
-"""Carries what upstream changed over into a fragment and leaves everything else as it stands.
+"""Applies the changes of the upstream document to a fragment and keeps the rest as it is.
 
-What changes in answers, in parameters and in the terms of the service is carried by the modules
-`carry_answers`, `carry_parameters` and `carry_terms`; `declare` then says how the fragment departs
-from upstream. What no rule covers stays as it is here, and is declared for a person to look at.
+`carry_answers`, `carry_parameters` and `carry_terms` apply changes of responses, of parameters and
+of limits, paths, media types and the like. `declare` then writes down how the fragment differs from
+upstream. Changes that no rule covers are not applied, and are declared for a person to look at.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tooling.round_trip import RoundTrip, quoted
 from tooling.sites import operation_in, parameter_in, remove_unused_components
 from tooling.wire import REVISION, Wire, read_wire
 
-# The registry is made from these, used or not.
+# The registry is generated from these, even if nothing refers to them.
 _KEPT_COMPONENTS = ("Job", "JobField", "JobStatus")
 
 
@@ -26,9 +26,9 @@ def carry(text: str, *, old: str, new: str, upstream: dict[str, Any]) -> str:
     """The fragment `text` of revision `old` as a fragment of revision `new`.
 
     Args:
-        upstream: the owner's document of revision `new`.
+        upstream: Klaviyo's document of revision `new`.
     Raises:
-        CarryError: something changed that has to be carried over by hand first.
+        CarryError: a change has to be made by hand first.
         DocumentError: the fragment or the document is broken.
     """
     fragment = RoundTrip.of(_redated(text, old, new))
@@ -54,7 +54,7 @@ def _found(fragment: RoundTrip, upstream: Wire) -> list[Difference]:
 def _redated(text: str, old: str, new: str) -> str:
     """The text with the date in the comment at its top changed.
 
-    A paragraph of that comment that starts with the old date speaks of the old revision alone.
+    A paragraph of it that starts with the old date is about the old revision only, and is dropped.
     """
     lines = text.splitlines()
     length = next(n for n, line in enumerate(lines) if not line.startswith("#"))

@@ -1,4 +1,4 @@
-"""Carries over what upstream changed in the answers."""
+"""Applies upstream's changes of the responses to a fragment."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tooling.schema import BOUNDS, DocumentError, Fact
 from tooling.sites import Site, Sites, find_sites, operation_in, reference_in, sharing
 from tooling.wire import Wire
 
-# The overlay reads these without asking whether they are there.
+# The overlay relies on these being present.
 FIRM = frozenset({"200", "200.data", "200.data[]", "200.data[].attributes"})
-# Sparse fieldsets leave out every attribute that was not asked for.
+# With sparse fieldsets any attribute may be absent, so none is required.
 _SPARSE = "200.data[].attributes"
 _SPLIT_NAMES = {"200": "Page", "4XX": "Client", "5XX": "Server"}
 
 
 class CarryError(DocumentError):
-    """A change that no rule covers; the message says which, and what to do."""
+    """A change that no rule covers; the message names it and says what to do."""
 
 
 def carry(
     fragment: RoundTrip, upstream: Wire, found: Sequence[Difference], writer: SchemaWriter
 ) -> None:
-    """Carry over what came, what went and what changed in place."""
+    """Apply additions, removals and changes in place."""
     _remove(fragment, found)
     for one in found:
         place = upstream.places.get(one.where)
@@ -52,7 +52,7 @@ def carry(
 def split_components(
     fragment: RoundTrip, upstream: Wire, found: Callable[[], list[Difference]]
 ) -> None:
-    """Give a place its own copy of a component that changes for it and not for others."""
+    """Copy a shared component for a place if upstream changes it there and not elsewhere."""
     while True:
         sites = find_sites(fragment.data)
         where = _place_that_differs_from_its_twins(found(), upstream, sites)
@@ -85,7 +85,7 @@ def _place_that_differs_from_its_twins(
 def _changed_schema(
     one: Difference, upstream: Wire, sites: Sites
 ) -> tuple[CommentedMap | None, str]:
-    """Where the difference is written, and the rest of the place's name from there."""
+    """The schema that holds the difference, and the rest of the place's name below it."""
     if one.fact == "present" and one.new:
         parent = upstream.places[one.where].parent
         if parent in sites:
@@ -123,7 +123,7 @@ def _copy(fragment: RoundTrip, site: Site, reference: CommentedMap, prefix: str)
     reference["$ref"] = quoted(f"#/components/schemas/{name}")
 
 
-# What comes and goes ----------------------------------------------------------------------------
+# Additions and removals -------------------------------------------------------------------------
 
 
 def _remove(fragment: RoundTrip, found: Iterable[Difference]) -> None:
@@ -139,7 +139,7 @@ def _remove(fragment: RoundTrip, found: Iterable[Difference]) -> None:
 
 
 def _remove_property(site: Site, owner: Site | None) -> None:
-    site.parent.pop(site.key, None)  # Of two places at one component the other one was first.
+    site.parent.pop(site.key, None)  # A place with the same component may have removed it.
     if owner is None or site.key == "items":
         return
     required = owner.body.get("required") or []
@@ -162,7 +162,7 @@ def _add(fragment: RoundTrip, upstream: Wire, where: str, writer: SchemaWriter) 
     owner = sites[parent]
     schema = writer.answer(where, owner.component)
     if "properties" not in owner.body:
-        # So far an object of anything: the open component cannot take a member for one place.
+        # A shared component for any object: it cannot get a member for this place only.
         own = {"anyOf": [{"type": "object", "properties": {name: schema}}, {"type": "null"}]}
         owner.parent[owner.key] = spelled(own)
         return
@@ -173,7 +173,7 @@ def _add(fragment: RoundTrip, upstream: Wire, where: str, writer: SchemaWriter) 
 
 
 def _neighbour(upstream: Wire, where: str, parent: str) -> str | None:
-    """The property that upstream has right before this one."""
+    """The property just before this one in the upstream document."""
     siblings = [at for at, one in upstream.places.items() if one.parent == parent]
     before = siblings[: siblings.index(where)]
     return before[-1].removeprefix(f"{parent}.") if before else None
@@ -191,7 +191,7 @@ def _add_response(fragment: RoundTrip, upstream: Wire, status: str, writer: Sche
 
 
 def _is_alike(upstream: Wire, status: str, other: str) -> bool:
-    """Whether upstream describes both answers in the same way."""
+    """Whether upstream describes both responses in the same way."""
     return "." not in status and _below(upstream, status) == _below(upstream, other)
 
 
@@ -206,7 +206,7 @@ def _below(upstream: Wire, status: str) -> dict[str, object]:
     }
 
 
-# What changes in place --------------------------------------------------------------------------
+# Changes in place -------------------------------------------------------------------------------
 
 
 def _change_required(one: Difference, sites: Sites) -> None:
@@ -271,7 +271,7 @@ def _change(one: Difference, site: Site, upstream: Wire, writer: SchemaWriter) -
 
 
 def update_list(ours: list[Any], theirs: Sequence[Any]) -> None:
-    """Make the list hold exactly `theirs`; the items it keeps stay where they are."""
+    """Make the list hold exactly `theirs`; items that stay keep their position."""
     came = [quoted(value) for value in theirs if value not in ours]
     for value in [value for value in ours if value not in theirs]:
         ours.remove(value)
@@ -279,7 +279,7 @@ def update_list(ours: list[Any], theirs: Sequence[Any]) -> None:
 
 
 def set_or_remove(schema: CommentedMap, key: str, value: Any) -> None:
-    """Set a key, or take it out when the value is None."""
+    """Set a key, or remove it if the value is None."""
     if value is None:
         schema.pop(key, None)
     else:

@@ -1,4 +1,4 @@
-"""Carries over what upstream changed in what is sent."""
+"""Applies upstream's changes of the parameters to a fragment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tooling.wire import FILTER, Wire, read_wire
 def carry(
     fragment: RoundTrip, upstream: Wire, found: Sequence[Difference], writer: SchemaWriter
 ) -> None:
-    """Carry over parameters that came, went and changed. Filters are the service's terms."""
+    """Add, remove and change parameters. `carry_terms` handles the filters."""
     changed: dict[str, set[str]] = defaultdict(set)
     renamed = _rename(fragment, upstream, found)
     for one in found:
@@ -40,7 +40,7 @@ def carry(
 
 
 def _rename(fragment: RoundTrip, upstream: Wire, found: Sequence[Difference]) -> set[str]:
-    """Rename what is the same under another name, so that it stays what our components describe."""
+    """Rename parameters that only have a new name upstream; their schemas stay as they are."""
     ours = read_wire(fragment.data).places
     gone = [one.where for one in found if one.fact == "present" and one.old]
     came = [one.where for one in found if one.fact == "present" and one.new]
@@ -110,7 +110,7 @@ def _items_body(fragment: RoundTrip, schema: CommentedMap) -> CommentedMap:
 
 
 def _change_enum(body: CommentedMap, theirs: object) -> None:
-    # A list that upstream no longer has stays: the client goes by it, and it is declared.
+    # If upstream drops the enum, the fragment keeps it: the client uses it. It is then declared.
     if isinstance(theirs, tuple):
         if "enum" in body:
             update_list(body["enum"], theirs)

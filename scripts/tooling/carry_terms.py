@@ -1,4 +1,4 @@
-"""Carries over what upstream changed in the terms of the service."""
+"""Applies upstream's changes of limits, scopes, media types, filters and the like."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tooling.wire import FILTER, Wire, find_operation, read_wire
 def carry(
     fragment: RoundTrip, upstream: Wire, found: Sequence[Difference], document: dict[str, Any]
 ) -> None:
-    """Carry over limits, scopes, media types, filters, lifecycle, server, key and path."""
+    """Apply changes of limits, scopes, media types, filters, lifecycle, server, key and path."""
     changed = {one.where for one in found if _is_term(upstream, one.where)}
     operation = operation_in(fragment.data)
     path, item = find_operation(document)
@@ -68,10 +68,10 @@ def _change_media_types(fragment: RoundTrip, upstream: Wire) -> None:
 
 
 def _change_limits(operation: CommentedMap, theirs: dict[str, Any]) -> None:
-    """Take over what the limiter can read; what it starts from stays when upstream has no such."""
+    """Take over limits in a known form; otherwise the limits of the fragment stay."""
     ours = operation["x-klaviyo-ratelimit"]
     limits = {key: theirs[key] if is_limit(key, theirs.get(key)) else ours[key] for key in LIMITS}
-    # Written anew as a whole: a remark between the old limits was about those.
+    # The mapping is replaced: comments in it were about the old limits.
     others = {key: one for key, one in theirs.items() if key not in LIMITS}
     operation["x-klaviyo-ratelimit"] = CommentedMap(
         (quoted(key), quoted(one)) for key, one in {**limits, **others}.items()
@@ -110,7 +110,7 @@ def _take_filters(fragment: RoundTrip, upstream: Wire, operation: CommentedMap) 
             value["enum"] = in_lifecycle_order(facts["enum"])
         row = {"operators": {"single": facts["operators"]}, **({"value": value} if value else {})}
         table[quoted(field)] = spelled(row)
-    # A row that says the same keeps its spelling, such as an enum in the order of a job's life.
+    # An unchanged row keeps its spelling, such as an enum in lifecycle order.
     for field, row in (operation.get("x-klaviyo-filters") or {}).items():
         if ours.get(field) == theirs.get(field):
             table[field] = row

@@ -1,4 +1,4 @@
-"""The change report: as rows for programs, and in the words of those who import us."""
+"""The change report: as rows for programs, and as text for people who import the client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SERVICE = {
 
 
 def changes_between(older: Document, newer: Document) -> tuple[Row, ...]:
-    """How one fragment differs from another for those who import us; words left aside."""
+    """How one fragment differs from another, without the rows of level `docs`."""
     rows = compare(read_wire(older), read_wire(newer))
     return tuple(row for row in rows if row.level != "docs")
 
@@ -38,7 +38,7 @@ def report(old: Wire, new: Wire, questions: Mapping[str, str], *, words: bool) -
     """The rows of a bump: what changed, and what to decide.
 
     Args:
-        words: whether `old` has the owner's words, to be compared, and not our own.
+        words: whether to compare descriptions; not if those of `old` are our own.
     """
     rows = []
     open_questions = dict(questions)
@@ -55,17 +55,17 @@ def report(old: Wire, new: Wire, questions: Mapping[str, str], *, words: bool) -
 
 
 def to_describe(carried: Document, owner: Wire, revision: str) -> Iterator[Row]:
-    """What a bump to `revision` described itself, with the owner's words at hand."""
+    """Rows for the generated descriptions of a bump to `revision`, with Klaviyo's own words."""
     for where, place in read_wire(carried).places.items():
         if str(place.docs.get("description", "")).startswith(f"{UNDESCRIBED}{revision}"):
             theirs = owner.places[where].docs.get("description") if where in owner.places else None
-            said = f" The owner says: {in_full(theirs)}" if theirs else ""
+            said = f" Klaviyo says: {in_full(theirs)}" if theirs else ""
             what = f"{where} has a generated description; word it in spec/{revision}.yaml.{said}"
             yield Row("docs", where, what)
 
 
 def to_give_reasons(before: Document, carried: Document, revision: str) -> Iterator[Row]:
-    """Reasons of x-deviations that were given for more places than they now stand for."""
+    """Rows for x-deviations whose reason was written for more places than are left."""
     told = {(one["fact"], one["reason"]): one["where"] for one in before.get("x-deviations", [])}
     for entry in carried.get("x-deviations", []):
         gone = [
@@ -80,7 +80,7 @@ def to_give_reasons(before: Document, carried: Document, revision: str) -> Itera
 
 
 def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows with the gravest first, safe to show."""
+    """The rows sorted by level, and made safe to print."""
     shown = (evolve(row, where=one_line(row.where), what=one_line(row.what)) for row in rows)
     return tuple(sorted(shown, key=lambda row: LEVELS.index(row.level)))
 
@@ -98,7 +98,7 @@ def as_json(rows: Iterable[Row]) -> str:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """The report for a terminal and for the changelog (Markdown), gravest first."""
+    """The report in Markdown for the terminal and the changelog, sorted by level."""
     parts = []
     for level in LEVELS:
         lines = [f"- {in_python(row)}" for row in rows if row.level == level]
@@ -108,7 +108,7 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def default_moves(former: str, new: str) -> str:
-    """What importers have to know when `new` takes the place of `former` as the newest revision."""
+    """The note for importers when `new` replaces `former` as the newest revision."""
     name = exported_name(former)
     return f"""### The default revision
 
@@ -125,7 +125,7 @@ def exported_name(date: str) -> str:
 
 
 def in_python(row: Row) -> str:
-    """The row for those who write Python, with the place on the wire where the two differ."""
+    """The row with Python names; the name on the wire is added where it differs."""
     name = python_name(row.where)
     if row.where == "200.data[].attributes.job_id" and row.level == "breaking":
         return "`job.attributes.job_id` is gone; use `job_id(job)`, which reads every revision."
@@ -136,7 +136,7 @@ def in_python(row: Row) -> str:
     if row.where == "rate limit" and row.what.startswith("The rate limit "):
         return f"{row.what} The limiter starts from the tightest limits of all kept revisions."
     if row.where == "rate limit":
-        return f"{row.what} The limiter learns it from the headers of answers, if they tell."
+        return f"{row.what} The limiter learns it from response headers, if they name it."
     if name is None and " is new and optional" in row.what and row.where.startswith("query "):
         return row.what if row.where.startswith(FILTER) else f"{row.what} `extra_query` sends it."
     if name is None:
@@ -146,7 +146,7 @@ def in_python(row: Row) -> str:
 
 
 def python_name(where: str) -> str | None:
-    """What a place on the wire is called by those who import us, None when they never see it."""
+    """The Python name of a place on the wire; None if importers never see it."""
     if where == _FIELDS:
         return "fields="
     if where in (FILTER, f"{FILTER}.status"):
@@ -166,6 +166,6 @@ def python_name(where: str) -> str | None:
 
 
 def changelog(text: str, entry: str) -> str:
-    """The changelog with `entry` as its newest, which is its first."""
+    """The changelog with `entry` inserted at the top."""
     head, mark, older = text.partition("\n## ")
     return f"{head.rstrip()}\n\n{entry.rstrip()}\n" + (f"\n## {older}" if mark else "")

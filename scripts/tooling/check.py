@@ -1,4 +1,4 @@
-"""The command scripts/check: whether spec/ is sound, and whether upstream still agrees with it."""
+"""The command scripts/check: checks spec/, or compares a fragment with Klaviyo's document."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _UNUSABLE = (DocumentError, codegen.GenerationError, fragment.FragmentError)
 
 @frozen
 class Comparison:
-    """What came of comparing a document with a fragment.
+    """The result of comparing a document with a fragment.
 
     Attributes:
-        revision: whose fragment it was.
-        stated: the revision that the document says it is of, or an empty string.
-        found: how they do not agree.
+        revision: the revision of the fragment.
+        stated: the revision that the document states, or an empty string.
+        found: the differences.
     """
 
     revision: str
@@ -36,24 +36,24 @@ class Comparison:
 
     @property
     def of_another_revision(self) -> bool:
-        """Whether the document says it is of another revision than the fragment."""
+        """Whether the document states another revision than the fragment's."""
         return self.stated not in ("", self.revision)
 
     def lines(self) -> list[str]:
-        """One line per finding, for people; empty when all is well."""
+        """One line per difference; empty if there is none."""
         unneeded = len(self.found.unneeded)
         if not self.of_another_revision or not unneeded:
             return self.found.lines()
-        # Each is needed where it stands, for the revision that it was declared for.
+        # They may be needed for the document of their own revision, so they get one line.
         told = f"{unneeded} entries of x-deviations, which were made for {self.revision}"
         return [*evolve(self.found, unneeded=()).lines(), f"{'unneeded':10}  {told}"]
 
 
 def check_upstream(root: Path, source: str, revision: str | None) -> Comparison:
-    """Compare the owner's document with the fragment of a revision.
+    """Compare Klaviyo's document with the fragment of a revision.
 
     Args:
-        revision: by default the one that the document is of.
+        revision: by default the one that the document states, else the newest.
     Raises:
         DocumentError, FragmentError: one of the two cannot be read, or there is no such fragment.
     """
@@ -70,7 +70,7 @@ def check_upstream(root: Path, source: str, revision: str | None) -> Comparison:
 
 
 def check_spec(root: Path) -> list[str]:
-    """What is wrong with the fragments themselves, and where generated/ or the lock lag behind."""
+    """Errors in the fragments, and what is out of date in generated/ and the lock."""
     found = []
     for one in fragment.fragments(root / "spec"):
         document = fragment.load(one.file)
@@ -112,7 +112,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         description="Check spec/ and generated/, or whether upstream still agrees with a fragment.",
         epilog="Exit codes: 0 all well; 1 differences, which are listed; 2 could not be checked.",
     )
-    parser.add_argument("--upstream", metavar="FILE|URL", help="the owner's OpenAPI document")
+    parser.add_argument("--upstream", metavar="FILE|URL", help="Klaviyo's OpenAPI document")
     parser.add_argument(
         "--revision", type=day, help="fragment to compare (default: the document's own)"
     )

@@ -1,6 +1,6 @@
-"""The part of a fragment that the client is made of: the operation, its 200, what these refer to.
+"""The part of a fragment that code is generated from: the operation, its 200 and their components.
 
-Error documents are left out: real ones come in any shape, and the overlay reads them by itself.
+Error documents are left out: real ones have any shape, and the overlay reads them itself.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Any
 from tooling.fragment import Fragment, FragmentError
 from tooling.terminal import one_line
 
-# Words for people, which may hold anything: they become docstrings or nothing.
+# Text for people, which may hold any characters: it becomes docstrings or is dropped.
 _WORDS = frozenset({"description", "example", "summary", "title"})
-# The generator would name classes and members after these.
+# Left out: the generator would take names of classes and members from these.
 _NAMES_OF_THEIRS = frozenset({"title", "x-enum-varnames"})
-# What the registry takes from each revision by name.
+# Components that the registry needs, with their types.
 _NEEDED = {"Job": "object", "JobField": "string", "JobPage": "object", "JobStatus": "string"}
 _PARTS_AT_MOST = 100_000
 _REFERENCE = re.compile(r"#/components/(\w+)/(.+)", re.ASCII)
 
 
 def client_part(fragment: Fragment) -> dict[str, Any]:
-    """What the generator gets of the fragment, all of it plain and printable.
+    """The document for the generator, made of plain values and printable text.
 
     Raises:
-        FragmentError: a text that is no words for people cannot be printed, or there is too much,
-            or something is of a kind that makes no sense where it stands.
+        FragmentError: a name or value is not printable, the document is too large, or a value has
+            the wrong type.
     """
     name = fragment.file.name
     try:
@@ -64,7 +64,7 @@ def _client_part(name: str, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reached(document: dict[str, Any], start: Any) -> dict[str, dict[str, Any]]:
-    """The components that are referred to from `start`, in the order of the document."""
+    """The components that `start` refers to, also indirectly, in the order of the document."""
     components = document["components"]
     reached: set[tuple[str, str]] = set()
     waiting = [start]
@@ -92,7 +92,7 @@ class _Plain:
         self._left = _PARTS_AT_MOST
 
     def copy(self, part: Any) -> Any:
-        """A copy of dicts, lists and scalars, less what would name classes."""
+        """A copy as dicts, lists and scalars, without `_NAMES_OF_THEIRS`."""
         self._left -= 1
         if self._left < 0:
             raise FragmentError(f"{self._file_name} has more than {_PARTS_AT_MOST} parts")

@@ -1,4 +1,4 @@
-"""Makes generated/ from spec/: openapi-python-client per fragment, then one tree, formatted."""
+"""Makes generated/ from spec/: runs openapi-python-client per fragment, and formats the tree."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OWN_MODULES = {
 
 FILTERS = {"docstring": docstring, "literal": literal, "name": python_text.name}
 
-# The same bytes from ruff 0.6.9 to 0.17.6; the generator's default post hooks gave four outputs.
+# ruff 0.6.9 to 0.17.6 give the same output with these; the default post hooks gave four outputs.
 _RUFF = (
     ("check", "--fix-only", "--select", "F401,I"),
     ("format", "--line-length", "100"),
@@ -49,21 +49,21 @@ _RUFF_OPTIONS = ("--isolated", "--no-cache", "--target-version", "py311", ".")
 
 
 class GenerationError(Exception):
-    """The generator or the formatter complained; a warning counts, since it means lost code."""
+    """The generator or the formatter failed or warned: a warning means that code is missing."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message, 1_000))
 
 
 def generate(spec_dir: Path, target: Path) -> list[str]:
-    """Write what `spec_dir` makes to `target` (the folder generated/) and the lock beside the spec.
+    """Write the generated tree to `target` (the folder generated/), and the lock to `spec_dir`.
 
-    Files that nothing makes any more are removed. Nothing is written when generation fails.
+    Stale files are removed. Nothing is written if generation fails.
 
     Returns:
         The files that were written or removed, relative to `target`.
     Raises:
-        FragmentError, GenerationError: with what to mend.
+        FragmentError, GenerationError: the message says what to correct.
     """
     tree = render(spec_dir)
     changed = sorted(_differences(tree, target))
@@ -80,7 +80,7 @@ def generate(spec_dir: Path, target: Path) -> list[str]:
 
 
 def check(spec_dir: Path, target: Path) -> list[str]:
-    """How `target` and the lock differ from what `spec_dir` makes, one sentence per file."""
+    """How `target` and the lock differ from the generated tree, one sentence per file."""
     tree = render(spec_dir)
     found = [
         f"{target.name}/{name} {what}" for name, what in sorted(_differences(tree, target).items())
@@ -91,12 +91,12 @@ def check(spec_dir: Path, target: Path) -> list[str]:
 
 
 def render(spec_dir: Path) -> dict[str, bytes]:
-    """All files of generated/ by name, without touching any."""
+    """The content of all files of generated/, by name; nothing is written."""
     return render_fragments(spec_dir, fragments(spec_dir))
 
 
 def render_fragments(spec_dir: Path, revisions: Sequence[Fragment]) -> dict[str, bytes]:
-    """The same for these fragments, of which `spec_dir` has the templates and the config."""
+    """As `render` for these fragments, with the templates and the config of `spec_dir`."""
     with tempfile.TemporaryDirectory(prefix="regenerate-") as scratch:
         package = Path(scratch) / PACKAGE
         package.mkdir()
@@ -104,7 +104,7 @@ def render_fragments(spec_dir: Path, revisions: Sequence[Fragment]) -> dict[str,
             _run_generator(spec_dir, revision, package / revision.package)
             _tidy(package / revision.package)
         for name in RUNTIME:
-            # Side by side the revisions would each bring their own, equal but not the same.
+            # Shared by all revisions: copies per revision would be distinct classes.
             (package / revisions[-1].package / name).replace(package / name)
         for revision in revisions[:-1]:
             for name in RUNTIME:
@@ -144,7 +144,7 @@ def _run_generator(spec_dir: Path, revision: Fragment, target: Path) -> None:
         raise GenerationError(f"the templates on {revision.file.name}: {error}") from error
     except UnusableTextError as error:
         raise FragmentError(f"{revision.file.name}: {error}") from error
-    except Exception as error:  # The generator's, which was not made for hostile documents.
+    except Exception as error:  # The generator may raise anything for a hostile document.
         raise GenerationError(
             f"openapi-python-client on {revision.file.name}: {type(error).__name__}: {error}"
         ) from error
@@ -185,7 +185,7 @@ def _build(
 
 
 def _tidy(package: Path) -> None:
-    # The generator writes a file per class; all of them stand in the one that lists them.
+    # Our template puts all classes into models/__init__.py; drop the other files.
     written = (package / "models" / "__init__.py").read_bytes()
     shutil.rmtree(package / "models")
     (package / "models.py").write_bytes(written)
@@ -212,7 +212,7 @@ def _render_template(spec_dir: Path, template: str, revisions: Sequence[Fragment
 
 
 def _all_parameters(revisions: Sequence[Fragment]) -> list[Parameter]:
-    """Those of all revisions, as the newest that has one says."""
+    """The parameters of all revisions, each as in the newest revision that has it."""
     found = {one.keyword: one for revision in revisions for one in revision.parameters}
     return sorted(found.values(), key=lambda one: (one.place != "query", one.keyword))
 
@@ -231,7 +231,7 @@ def _format(package: Path) -> None:
     for command in _RUFF:
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command, *_RUFF_OPTIONS],
-            cwd=package.parent,  # inside it, types.py would hide the standard one
+            cwd=package.parent,  # Inside the package, types.py would hide the standard module.
             capture_output=True,
             text=True,
             check=False,
@@ -265,9 +265,9 @@ def _remove_if_empty(folder: Path, target: Path) -> None:
 
 
 def main(root: Path, arguments: Sequence[str]) -> int:
-    """The command scripts/regenerate: 0 done or green, 1 not green or failed, 2 usage."""
+    """The command scripts/regenerate: 0 done or up to date, 1 out of date or failed, 2 usage."""
     parser = argparse.ArgumentParser(prog="regenerate", description="Write generated/ from spec/.")
-    parser.add_argument("--check", action="store_true", help="write nothing, tell what differs")
+    parser.add_argument("--check", action="store_true", help="write nothing, report what differs")
     only_check = parser.parse_args(arguments).check
     spec_dir, target = root / "spec", root / "generated"
     try:

@@ -1,14 +1,13 @@
-"""What changed between two wire models, as rows that say how much it matters to whom.
+"""Compares two wire models; each change is a row with a level.
 
-Levels, seen by those who import us:
+Levels, by the effect on code that imports the client:
 
-`breaking`: importing code or stored data may break. Something is gone, has another type, or is
-newly demanded of the caller.
-`compatible`: something came in addition or became looser. A field of an answer that may now be null
-or be missing counts here: the models we generate say None for both already, whatever upstream
-promises, so that no importing code has to change. So does a promise the owner newly makes.
-`service`: terms that no model shows, such as limits, path, media type, scopes and lifecycle.
-`docs`: words, examples, names of operations. Nothing on the wire.
+`breaking`: importing code or stored data may break. Something was removed, changed its type, or is
+newly required of the caller.
+`compatible`: something was added or loosened. A response field that may now be null or absent is
+compatible too, since all generated models allow None for both. So is a new promise of the API.
+`service`: limits, path, media type, scopes, lifecycle: what no model shows.
+`docs`: descriptions, examples, names of operations; nothing on the wire.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from tooling.wire import FILTER, Place, Wire
 Level: TypeAlias = Literal["breaking", "service", "compatible", "docs"]
 LEVELS: tuple[Level, ...] = ("breaking", "service", "compatible", "docs")
 
-# Formats that another Python type stands for; the others are remarks on a str or a number.
+# Formats that change the Python type; others only describe a str or a number.
 _TYPED_FORMATS = frozenset({"date", "date-time", "binary", "uuid"})
 
 
 @frozen
 class Row:
-    """One finding: how much it matters, where on the wire, and what, in one sentence."""
+    """One change: its level, its place on the wire, and a sentence."""
 
     level: Level
     where: str
@@ -40,7 +39,7 @@ class Row:
 
 @frozen
 class Difference:
-    """One place or fact that is not the same. `fact` is `present` for a whole subtree."""
+    """One fact that differs. `fact` is `present` if a whole subtree was added or removed."""
 
     where: str
     fact: str
@@ -49,7 +48,7 @@ class Difference:
 
 
 def differences(old: Wire, new: Wire) -> Iterator[Difference]:
-    """How the facts differ, words left aside. A subtree that comes or goes is one difference."""
+    """The facts that differ, without docs. A subtree added or removed is one difference."""
     for where in _merged(old.places, new.places):
         before, after = old.places.get(where), new.places.get(where)
         if before is None or after is None:
@@ -62,7 +61,7 @@ def differences(old: Wire, new: Wire) -> Iterator[Difference]:
 
 
 def compare(old: Wire, new: Wire) -> tuple[Row, ...]:
-    """All findings, the gravest first, and within a level in the order of the documents."""
+    """All rows, sorted by level and then in the order of the documents."""
     names = renamed(old, new)
     rows = [row for found in differences(old, new) for row in _rows(found, old, new)]
     rows = [
@@ -77,7 +76,7 @@ def compare(old: Wire, new: Wire) -> tuple[Row, ...]:
 
 
 def renamed(old: Wire, new: Wire) -> dict[str, str]:
-    """What is gone, with its likely new name: the one thing of its type that came in its place."""
+    """Removed places and their likely new names: the only added place of the same type there."""
     found = [one for one in differences(old, new) if one.fact == "present"]
     gone = [one.where for one in found if one.old and not _is_filter(one.where)]
     came = [one.where for one in found if one.new and not _is_filter(one.where)]
@@ -147,8 +146,8 @@ def _another_type(where: str, old: Wire, new: Wire) -> bool:
 
 
 def _table_of_filters(where: str, old: Wire, new: Wire) -> bool:
-    # Before 2026-04-15 the owner told in prose what the filter takes, since then in a table. That
-    # table coming or going as a whole changes nothing on the wire.
+    # Before 2026-04-15 Klaviyo's document describes the filters in prose, since then in a table. If
+    # only one document has the table, nothing changed on the wire.
     return where.startswith(f"{FILTER}.") and not (lists_filters(old) and lists_filters(new))
 
 
@@ -229,7 +228,7 @@ def _listed(found: Difference, noun: str) -> Iterator[Row]:
 
 
 def is_request(where: str) -> bool:
-    """Whether the place is something the caller sends."""
+    """Whether the place is part of the request."""
     return where.split(" ", 1)[0] in ("query", "header", "cookie", "path", "request")
 
 
@@ -291,7 +290,7 @@ def _service_rows(old: Wire, new: Wire) -> Iterator[Row]:
             was, now = before.facts, after.facts
             changed = [fact for fact in unique([*was, *now]) if was.get(fact) != now.get(fact)]
             if where == "media type":
-                # That of an answer that comes or goes does so with it.
+                # Media types of added and removed responses have no row of their own.
                 changed = [fact for fact in changed if fact in was and fact in now]
             if where == "rate limit":
                 for fact in [fact for fact in changed if fact not in ("burst", "steady")]:

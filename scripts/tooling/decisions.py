@@ -1,4 +1,4 @@
-"""What a person has to decide about a change, because its meaning cannot be derived."""
+"""The questions about a change that a person has to decide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tooling.wire import FILTER, REVISION, Wire
 _ATTRIBUTES = "200.data[].attributes."
 _STATUS = f"{_ATTRIBUTES}status"
 _IDS = ("200.data[].id", f"{_ATTRIBUTES}job_id")
-# What the overlay is built on, and what of it would have nothing to stand on.
+# What the overlay relies on, and what would stop working without it.
 _RELIED_ON = {
     "200": "every page",
     "200.data": "the jobs of a page",
@@ -39,10 +39,10 @@ Users = Callable[[str], str]
 
 
 def to_decide(old: Wire, new: Wire, users: Users) -> dict[str, str]:
-    """By place, the question that the change there puts to a person.
+    """The question about the change at each place that needs a decision.
 
     Args:
-        users: tells where the overlay goes by the name of an attribute.
+        users: where the overlay uses the name of an attribute.
     """
     questions: dict[str, str] = {}
     names = renamed(old, new)
@@ -71,7 +71,7 @@ def _questions(one: Difference, new: Wire, users: Users, name: str | None) -> It
         if not isinstance(one.new, tuple) or set(one.new) - set(_values(one.old)):
             yield "where in a job's life it stands (LIFECYCLE in scripts/tooling/fragment.py)"
     elif one.fact == "present" and place.parent is None:
-        yield "what the client does with such an answer"
+        yield "what the client does with such a response"
     elif one.fact == "present":
         name = one.where.removeprefix(f"{place.parent}.")
         unnamed = one.where.endswith(("[]", ".*")) or " header " in one.where
@@ -92,7 +92,7 @@ def _on_what_is_gone(one: Difference, users: Users, name: str | None) -> Iterato
     elif attribute != one.where and one.where not in _IDS and attribute.isidentifier():
         places = users(attribute)
         if places:
-            yield f"what becomes of {places}, which go by its name{now}"
+            yield f"what becomes of {places}, which use its name{now}"
 
 
 def _on_terms(one: Difference) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _on_terms(one: Difference) -> Iterator[str]:
                 return
             yield f"whether the limiter has to know the {one.fact} limit; it does not yet"
         elif not is_limit(one.fact, one.new):
-            yield "what the limiter starts from; so far from what the fragment said before"
+            yield "what the limiter starts from; until then it is the limit of the old fragment"
 
 
 def _on_requests(one: Difference, required: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Makes x-deviations say exactly how a fragment departs from upstream."""
+"""Updates x-deviations so that it states exactly how a fragment differs from upstream."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _OTHER_REASON = "The models stay as they are until a person has looked at it."
 
 
 def declare(fragment: RoundTrip, upstream: Wire) -> None:
-    """Take out what is no longer a departure, correct what is another one, and add what is new.
+    """Remove entries that are no longer needed, correct changed ones, and add new ones.
 
     Raises:
-        CarryError: a departure that cannot be declared.
+        CarryError: a difference cannot be declared.
     """
     needed = _departures(read_wire(fragment.data), upstream)
     for one in needed:
@@ -56,12 +56,12 @@ def _departures(ours: Wire, upstream: Wire) -> set[Deviation]:
         more = {Deviation(one.where, one.fact, one.new) for one in differences(*sides)}
         if more <= found:
             return found
-        # What lies below a type that differs shows only once that is declared.
+        # Differences below a type that differs appear only once that type is declared.
         found |= more
 
 
 def _take_out(document: CommentedMap, doomed: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Gives the reasons of what was taken out."""
+    """Remove entries; returns their reasons."""
     reasons = {}
     entries = document.get("x-deviations") or []
     for entry in list(entries):
@@ -77,7 +77,7 @@ def _take_out(document: CommentedMap, doomed: set[tuple[str, str]]) -> dict[tupl
 
 
 def _reason(document: CommentedMap, one: Deviation) -> Any:
-    """That of the same departure in another answer, or a general one."""
+    """The reason given for the same difference in another response, else a general one."""
     rest = one.where.partition(".")[2]
     for entry in _alike(document, one):
         if rest and any(str(where).partition(".")[2] == rest for where in entry["where"]):

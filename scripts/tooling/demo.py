@@ -1,4 +1,4 @@
-"""The README's first command: list the fake API's jobs over real HTTP, through a real 429."""
+"""The command scripts/demo: lists the fake API's jobs over real HTTP, and meets a 429."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEWEST_SHOWN = 5
 
 
 class _Witness(Clock):
-    """Counts what a client goes through: its answers by status, and its waits."""
+    """Counts the responses of a client by status, and its waits."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class _Witness(Clock):
         self._told = 0.0, 0
 
     def told(self) -> str:
-        """What stood in the way since this was last asked."""
+        """The refusals and waits since the last call, for a sentence."""
         waited_s, refused = self.waited_s, self.answers[429]
         before, self._told = self._told, (waited_s, refused)
         if (waited_s, refused) == before:
@@ -60,7 +60,7 @@ class _Witness(Clock):
 
 
 def tell(base_url: str, *, clock: Clock, transport: httpx.BaseTransport | None = None) -> None:
-    """List all jobs of the API at `base_url` and print what there is and what happened."""
+    """List all jobs of the API at `base_url`, and print them and what happened."""
     witness = _Witness(clock)
     jobs: list[NewestJob] = []
     begun = clock.monotonic()
@@ -90,10 +90,10 @@ def tell(base_url: str, *, clock: Clock, transport: httpx.BaseTransport | None =
 
 
 def _use_up_quota(http: httpx.Client, url: str) -> int:
-    """Send requests until the account's second is full, as a client without a limiter would."""
+    """Send requests until the burst window is full, as a client without a limiter would."""
     headers = {"authorization": f"Klaviyo-API-Key {API_KEY}", "revision": NEWEST.date}
     sent = 1
-    # Bounded: on a slow machine every second may end before it is full.
+    # Bounded: on a slow machine the window may never be full.
     while http.get(url, headers=headers).status_code != 429 and sent < 3 * NEWEST.burst:
         sent += 1
     return sent

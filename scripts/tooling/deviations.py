@@ -14,14 +14,14 @@ from tooling.terminal import one_line
 from tooling.wire import Place, Wire, read_wire
 
 FACTS = ("present", "required", "nullable", "type", "format", "enum", "closed", "repeats")
-# Of the place `rate limit`.
+# Facts of the place `rate limit`.
 LIMITS = ("burst", "steady")
 _KEYS = {"fact", "upstream", "where", "reason"}
 
 
 @frozen
 class Deviation:
-    """One fact of one place that we state otherwise than upstream, whose value is `upstream`."""
+    """One fact of one place that differs from upstream, where it is `upstream`."""
 
     where: str
     fact: str
@@ -30,13 +30,13 @@ class Deviation:
 
 @frozen
 class Agreement:
-    """What keeps a fragment and upstream from agreeing; both empty when they do."""
+    """Undeclared differences and unneeded declarations; both are empty on agreement."""
 
     undeclared: tuple[Row, ...]
     unneeded: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """One line per finding, for people."""
+        """One line per finding."""
         return [f"{row.level:10}  {one_line(row.what)}" for row in self.undeclared] + [
             f"{'unneeded':10}  {one_line(line)}" for line in self.unneeded
         ]
@@ -78,12 +78,12 @@ def _entry(entry: Any, name: str) -> list[Deviation]:
 
 
 def upstream_side(fragment: Document) -> Wire:
-    """What the owner's document says, rebuilt from the fragment less its deviations."""
+    """The upstream document, rebuilt from the fragment and its deviations."""
     return rebuilt(read_wire(fragment), declared(fragment))
 
 
 def rebuilt(ours: Wire, deviations: Iterable[Deviation]) -> Wire:
-    """What upstream says, given what we say and the deviations that lie between."""
+    """The upstream side, rebuilt from our side and the deviations."""
     places = dict(ours.places)
     for deviation in deviations:
         if deviation.where not in places:
@@ -106,9 +106,9 @@ def _without(places: Mapping[str, Place], root: str) -> dict[str, Place]:
 
 
 def agreement(fragment: Document, upstream: Wire) -> Agreement:
-    """How the fragment and upstream differ beyond what is declared, and what is declared in vain.
+    """Differences that are not declared, and declarations that are not needed.
 
-    Words do not count: the fragment's are our own.
+    Descriptions are not compared: those of the fragment are our own.
     """
     ours, deviations = read_wire(fragment), declared(fragment)
     theirs = without_left_out(upstream, deviations)
@@ -121,7 +121,7 @@ def agreement(fragment: Document, upstream: Wire) -> Agreement:
 
 
 def without_left_out(upstream: Wire, deviations: Iterable[Deviation]) -> Wire:
-    """Upstream less what the fragment leaves out on purpose (`present`, upstream true)."""
+    """Upstream without what the fragment leaves out on purpose (`present`, upstream true)."""
     places: Mapping[str, Place] = upstream.places
     for deviation in deviations:
         if deviation.fact == "present" and deviation.upstream:

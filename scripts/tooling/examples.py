@@ -1,4 +1,4 @@
-"""The examples of the documentation, which pin the newest revision."""
+"""Updates the revision that the examples in the documentation pin."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from tooling.changes import exported_name
 
 EXAMPLES = ("README.md", "overlay")
-"""Where they stand."""
+"""The places that have examples."""
 
 
 def pin(root: Path, revision: str, other: str) -> None:
-    """Let the examples that pin `revision` pin the other one."""
+    """Change examples that pin `revision` to pin `other`."""
     for file in (root / "README.md", *(root / "overlay").rglob("*.py")):
         if not file.exists():
             continue

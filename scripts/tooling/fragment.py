@@ -1,4 +1,4 @@
-"""Reads a fragment, and what the registry of revisions needs to know of it."""
+"""Reads a fragment into what the registry of revisions needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TAG = "Catalogs"
 LIFECYCLE = ("queued", "processing", "complete", "cancelled")
 
 _FILE_NAME = re.compile(r"\d{4}-\d\d-\d\d\.yaml", re.ASCII)
-# What goes into requests and generated code fits a pattern; a document may be anybody's.
+# Values that get into requests and generated code must match a pattern: documents are untrusted.
 _VERSION = re.compile(r"3\.1\.\d", re.ASCII)
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,20}/?", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[a-z]{1,40}/[A-Za-z0-9.+-]{1,100}", re.ASCII)
@@ -43,7 +43,7 @@ _SCHEMA_KEYS = frozenset(
 
 
 class FragmentError(Exception):
-    """A fragment that cannot be generated from; one line names the file and the way out."""
+    """A fragment that no code can be generated from; the message names the file and the remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message, 300))
@@ -51,7 +51,7 @@ class FragmentError(Exception):
 
 @frozen
 class Parameter:
-    """A parameter of the operation: what it is called on the wire and in Python."""
+    """A parameter of the operation, on the wire and in Python."""
 
     place: Literal["query", "header"]
     wire: str
@@ -59,19 +59,19 @@ class Parameter:
     annotation: str
     is_list: bool
     joined: bool
-    """Whether the items of a list go out as one text, with commas."""
+    """Whether a list is sent as one text, joined by commas."""
     is_required: bool
     default: str | float | None
     words: str
 
     @property
     def is_optional(self) -> bool:
-        """Whether a call may leave it out, and then nothing is sent."""
+        """Whether a call may leave it out, so that nothing is sent."""
         return not self.is_required and self.default is None
 
     @property
     def default_source(self) -> str:
-        """Its default in a signature, as source; nothing where a value must be given."""
+        """Its default in a signature, as source; empty if a value is required."""
         if self.is_required and self.default is None:
             return ""
         return f" = {literal(self.default)}"
@@ -79,7 +79,7 @@ class Parameter:
 
 @frozen
 class Fragment:
-    """What a revision's fragment says, in the terms of the generated registry."""
+    """The data of a fragment for the generated registry."""
 
     file: Path
     date: str
@@ -95,12 +95,12 @@ class Fragment:
 
     @property
     def query(self) -> tuple[str, ...]:
-        """Names of the query parameters on the wire."""
+        """The query parameters, by their names on the wire."""
         return tuple(one.wire for one in self.parameters if one.place == "query")
 
     @property
     def package(self) -> str:
-        """Name of the revision's package inside the generated one."""
+        """Name of the revision's package inside the generated package."""
         return f"r{self.date.replace('-', '_')}"
 
 
@@ -149,7 +149,7 @@ def read(file: Path) -> Fragment:
 
 
 def from_document(file: Path, document: dict[str, Any]) -> Fragment:
-    """One fragment, of which `file` is the name and `document` the content."""
+    """The fragment `document`, as if read from `file`."""
     try:
         return _fragment(file, document)
     except (DocumentError, UnusableTextError) as error:
@@ -175,13 +175,13 @@ def _fragment(file: Path, document: dict[str, Any]) -> Fragment:
             f"{file.name} says info.version: {date}; file name and version must agree"
         )
     _fitting(file, "version of OpenAPI", document["openapi"], _VERSION)
-    read_wire(document)  # What the report of changes is made from.
+    read_wire(document)  # Raises if the change report could not read it.
     path, item = next(iter(document["paths"].items()))
     operation = item["get"]
     if operation["operationId"] != OPERATION or operation["tags"] != [TAG]:
         raise FragmentError(
             f"{file.name}: operationId must be {OPERATION} and tags [{TAG}] in every revision, "
-            "whatever the owner calls them"
+            "whatever upstream calls them"
         )
     schemas = document["components"]["schemas"]
     _check_schema_keys(file, document)
@@ -241,11 +241,11 @@ def _parameter(said: dict[str, Any], wire: str, keyword: str, schema: Schema) ->
     one = schema.items or schema
     kind = _TYPES.get(one.type)
     if kind is None or (one is schema and schema.type == "array"):
-        raise DocumentError(f"{wire} is of type {one.type}, of which nobody knows how to send it")
+        raise DocumentError(f"{wire} is of type {one.type}, which the client cannot send")
     required = bool(said.get("required"))
     default = schema.docs.get("default")
     if not isinstance(default, str | int | float) or not (required or said["in"] == "header"):
-        default = None  # The API's own: what the caller leaves out is not sent.
+        default = None  # The server applies it; the client sends nothing.
     return Parameter(
         place=said["in"],
         wire=wire,
@@ -260,7 +260,7 @@ def _parameter(said: dict[str, Any], wire: str, keyword: str, schema: Schema) ->
 
 
 def _keyword(wire: str, taken: list[str]) -> str:
-    """fields[resource] -> fields, for the first of them; page[cursor] -> page_cursor."""
+    """The Python name: the first `fields[...]` is `fields`, `page[cursor]` is `page_cursor`."""
     if wire.startswith("fields[") and "fields" not in taken:
         return "fields"
     text = re.sub(r"[^a-z0-9]+", "_", wire.lower()).strip("_")
@@ -270,7 +270,7 @@ def _keyword(wire: str, taken: list[str]) -> str:
 
 
 def _check_schema_keys(file: Path, document: dict[str, Any]) -> None:
-    """See that the schemas hold no key that nobody reads, such as a misspelled one."""
+    """Refuse schema keys that nothing reads, such as misspelled ones."""
     for schema in _schemas_in(document):
         for key in schema:
             if key not in _SCHEMA_KEYS and not str(key).startswith("x-"):
@@ -329,11 +329,11 @@ def _limit(file: Path, limits: dict[str, Any], key: str) -> int:
 
 
 def is_limit(key: str, value: object) -> bool:
-    """Whether this can be the limit of that name: `75/s` as `burst`, `750/m` as `steady`."""
+    """Whether a limit has the right form: `75/s` for `burst`, `750/m` for `steady`."""
     return bool(_LIMITS[key].fullmatch(str(value)))
 
 
 def in_lifecycle_order(statuses: Sequence[str]) -> tuple[str, ...]:
-    """The statuses as a job goes through them; those that nobody knows come last."""
+    """The statuses in lifecycle order; unknown ones come last."""
     known = [status for status in LIFECYCLE if status in statuses]
     return (*known, *(status for status in statuses if status not in LIFECYCLE))

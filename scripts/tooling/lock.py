@@ -13,7 +13,7 @@ TOOLS = ("openapi-python-client", "ruff")
 
 
 def make(spec_dir: Path, tree: Mapping[str, bytes]) -> dict[str, Any]:
-    """The lock for this spec folder and the tree it makes."""
+    """The lock for this spec folder and its generated tree."""
     codegen = spec_dir / "codegen"
     return {
         "fragments": {
@@ -32,18 +32,18 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def tree_digest(tree: Mapping[str, bytes]) -> str:
-    """One digest for all files, names included."""
+    """One digest of all file names and contents."""
     lines = (f"{_digest(content)}  {name}\n" for name, content in sorted(tree.items()))
     return _digest("".join(lines).encode())
 
 
 def text(lock: dict[str, Any]) -> str:
-    """The lock as it stands in its file."""
+    """The lock as the text of its file."""
     return json.dumps(lock, indent=2) + "\n"
 
 
 def differences(spec_dir: Path, expected: dict[str, Any]) -> list[str]:
-    """What the lock file says that is no longer so, one sentence each."""
+    """How the lock file differs from `expected`, one sentence each."""
     file = spec_dir / "lock.json"
     if not file.exists():
         return ["lock.json is missing"]

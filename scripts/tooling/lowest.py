@@ -15,17 +15,17 @@ def lowest(requirements: Iterable[str]) -> Iterator[str]:
     """`name==version` for each `name>=version`.
 
     Raises:
-        ValueError: a requirement names no lowest version, so that none can be tested.
+        ValueError: a requirement has no lower bound.
     """
     for requirement in requirements:
         match = _REQUIREMENT.fullmatch(requirement)
         if match is None:
-            raise ValueError(f"{requirement!r} does not say from which version on")
+            raise ValueError(f"{requirement!r} has no lower bound (>=)")
         yield f"{match['name']}=={match['version']}"
 
 
 def main(root: Path, argv: Sequence[str]) -> int:
-    """Print them."""
+    """Print the constraints."""
     argparse.ArgumentParser(prog="tooling lowest", description=__doc__).parse_args(argv)
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project.get("optional-dependencies", {}).values()

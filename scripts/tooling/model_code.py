@@ -1,4 +1,4 @@
-"""The generator's models as classes to write down: names, annotations, defaults, words."""
+"""Turns the generator's models into the data of the model templates."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from openapi_python_client.schema import UntrustedString
 
 from tooling.python_text import attribute, literal, name
 
-# An identifier that is missing is worth telling; other text that must be there reads as empty.
+# A missing id must be reported. Other required text that is missing becomes empty.
 _NEVER_MISSING = "id"
 
 
 @frozen
 class Member:
-    """An attribute of a model; `default` is source, empty where the member must be there."""
+    """An attribute of a model; `default` is source code, empty if the member is required."""
 
     name: str
     annotation: str
@@ -41,7 +41,7 @@ class Member:
 
 @frozen
 class ModelClass:
-    """An object of the API; one without members is any JSON object."""
+    """An object of the API; without members it stands for any JSON object."""
 
     name: str
     words: str
@@ -50,7 +50,7 @@ class ModelClass:
 
 @frozen
 class EnumClass:
-    """Listed texts, as pairs of source: a name and a literal. An open one takes others as well."""
+    """An enum; `values` are pairs of source: name and literal. An open one accepts other texts."""
 
     name: str
     words: str
@@ -60,12 +60,12 @@ class EnumClass:
 
 @frozen
 class Types:
-    """How the generator's properties are written down."""
+    """Writes the generator's properties as Python types."""
 
     models: Mapping[str, ModelProperty]
 
     def parts(self, prop: PropertyProtocol) -> Iterator[PropertyProtocol]:
-        """The property, or what it is a choice of."""
+        """The property itself, or the members of a union."""
         if isinstance(prop, UnionProperty):
             for part in prop.inner_properties:
                 yield from self.parts(part)
@@ -73,7 +73,7 @@ class Types:
             yield prop
 
     def kind(self, prop: PropertyProtocol) -> str:
-        """How JSON writes it, and what msgspec tells apart."""
+        """The kind of JSON value, as far as msgspec distinguishes them."""
         match prop:
             case NoneProperty():
                 return "None"
@@ -98,7 +98,7 @@ class Types:
         return "str"
 
     def one(self, prop: PropertyProtocol) -> str:
-        """The type of one choice."""
+        """The annotation of one member of a union."""
         match prop:
             case ListProperty():
                 inner = self.annotation(prop.inner_property, optional=False)
@@ -110,12 +110,12 @@ class Types:
         return self.kind(prop)
 
     def annotation(self, prop: PropertyProtocol, *, optional: bool) -> str:
-        """The type of a property."""
+        """The annotation of a property."""
         found: dict[str, list[str]] = {}
         for part in self.parts(prop):
             found.setdefault(self.kind(part), []).append(self.one(part))
         optional = found.pop("None", None) is not None or optional
-        # Written in place, an enum comes once per choice; it is open, so that one stands for all.
+        # An inline enum occurs once per member of the union. Enums are open: the first accepts all.
         del found.get("enum", [])[1:]
         texts = [kind for kind in ("enum", "Timestamp", "str") if kind in found]
         if texts == ["enum", "str"]:
@@ -129,7 +129,7 @@ class Types:
         return " | ".join([*(next(iter(one)) for one in types), *(["None"] if optional else [])])
 
     def member(self, prop: PropertyProtocol) -> Member:
-        """An attribute. Only text, lists and objects can be empty; all else may be None."""
+        """An attribute. Required text, lists and objects may be empty; all others may be None."""
         kinds = [self.kind(part) for part in self.parts(prop)]
         optional = not prop.required or len(kinds) > 1 or kinds[0] not in ("str", "list", "object")
         wire = raw(prop.name)
@@ -148,10 +148,10 @@ class Types:
         )
 
     def _empty(self, prop: PropertyProtocol, wire: str) -> str:
-        """What stands for a member that is missing; nothing where that is worth telling."""
+        """The default for a missing member; empty if its absence must be reported."""
         match prop:
             case ModelProperty() if self._may_be_empty(prop):
-                # Called late: the class may stand further down.
+                # A lambda: the class may be defined further down.
                 return f"lambda: {self.one(prop)}()"
             case EnumProperty():
                 (constant,) = (value for _, value in members(prop))
@@ -201,7 +201,7 @@ def properties(model: ModelProperty) -> Sequence[PropertyProtocol]:
     """A model's properties, in the order of the document."""
     order = [str(raw(key)) for key in model.data.properties or ()]
     found = [*(model.required_properties or ()), *(model.optional_properties or ())]
-    # What is taken over from elsewhere (allOf) stands behind.
+    # Properties from allOf come last.
     last = len(order)
     place = {key: number for number, key in enumerate(order)}
     return sorted(found, key=lambda prop: place.get(raw(prop.name), last))
@@ -216,16 +216,16 @@ def _leaves(types: Types, prop: PropertyProtocol) -> Iterator[PropertyProtocol]:
 
 
 def is_listed(enum: EnumProperty | LiteralEnumProperty) -> bool:
-    """Whether it is worth a class: texts, and more than one."""
+    """Whether the enum gets a class: it has texts, and more than one."""
     return enum.value_type is str and len(enum.values) > 1
 
 
 def members(enum: EnumProperty) -> Iterator[tuple[str, str]]:
-    """Name and literal of each value, which the generator hands out escaped."""
+    """Name and literal of each value. The generator gives values escaped as in JSON."""
     for key, value in enum.values.items():
         yield name(key), literal(json.loads(f'"{value}"'))
 
 
 def raw(said: UntrustedString | str | None) -> str:
-    """The text, untouched."""
+    """The text without the generator's escaping."""
     return said.get_untrusted_value() if isinstance(said, UntrustedString) else said or ""

@@ -1,18 +1,18 @@
-"""Names for components that upstream adds, after the habits of JSON:API documents."""
+"""Names for components that upstream adds."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
-# Says nothing without what it belongs to.
+# These names need the name of their owner in front.
 _VAGUE = frozenset({"attributes", "data", "errors", "included", "links", "meta", "source"})
 _ROOTS = {"200": "Page", "200.data[]": "Job", "4XX": "Error", "5XX": "Error"}
 
 
 def component_name(where: str, taken: Container[str]) -> str:
-    """A name for the object at `where` that is not taken: `200.meta` is `PageMeta`.
+    """A free name for the object at `where`: `200.meta` is `PageMeta`.
 
-    Our names depend on the place alone, so that the owner's renames leave them as they are.
+    It depends on the place only, so that renamed components upstream do not change our names.
     """
     parent, _, last = where.rstrip("[]").rpartition(".")
     word = _pascal(_singular(last) if where.endswith("[]") else last)

@@ -1,4 +1,4 @@
-"""Schemas for what upstream adds, as upstream has it."""
+"""Writes schemas for what upstream adds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _OPEN_OBJECT_SCHEMA = {
     "description": "An object whose members nobody has promised; kept as it came.",
     "type": "object",
 }
-# What a generated description starts with, until somebody words it better.
+# Start of generated descriptions. The report lists them until a person rewrites them.
 UNDESCRIBED = "Upstream had this by "
-# An attribute hides these from the annotations behind it in the same class.
+# An attribute with such a name would hide it from later annotations in the class.
 _IN_ANNOTATIONS = frozenset({"Any", "Timestamp"})
 
 
 class SchemaWriter:
-    """Writes schemas of upstream's places, and the components they need, into a fragment."""
+    """Makes schemas for places of the upstream document, and adds components to a fragment."""
 
     def __init__(self, fragment: RoundTrip, upstream: Wire, date: str) -> None:
         self._fragment = fragment
@@ -34,13 +34,13 @@ class SchemaWriter:
         self.description = f"{UNDESCRIBED}{date}; not described here yet."
 
     def answer(self, where: str, after: str | None) -> CommentedMap:
-        """Schema of something we receive, as upstream has it.
+        """The schema of a place in a response.
 
-        Components for objects inside go behind the component `after`.
+        Components for objects inside are inserted behind the component `after`.
         """
         schema = self._answer(where, self._upstream.places[where], after)
         said = any(one.get("$ref", _OPEN) != _OPEN for one in (schema, *schema.get("anyOf", ())))
-        # What a component of its own is for is said there.
+        # A component of its own has the description itself.
         return _written(schema if said else {"description": self.description, **schema})
 
     def _answer(self, where: str, place: Place, after: str | None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class SchemaWriter:
         kind = str(facts["type"])
         kinds = [kind] if kind not in ("any", "null", "nothing") else []
         if " | " in kind:
-            # The decoder tells scalars apart by their JSON type, but no two containers.
+            # A union with an array or an object gets no type: the decoder tells only scalars apart.
             kinds = [] if {"array", "object"} & set(kind.split(" | ")) else kind.split(" | ")
         if kinds == ["object"] or facts.get("repeats"):
             reference = {"$ref": f"#/components/schemas/{self._object(where, after)}"}
@@ -94,7 +94,7 @@ class SchemaWriter:
                 yield name
 
     def request(self, where: str) -> CommentedMap:
-        """A parameter as upstream has it, to the letter: what is sent must fit."""
+        """A parameter exactly as upstream has it, since requests must match."""
         facts = self._upstream.places[where].facts
         kind = str(facts["type"])
         kinds = kind.removeprefix("array of ").split(" | ")
@@ -131,7 +131,7 @@ class SchemaWriter:
 
 
 def is_attribute_name(name: str) -> bool:
-    """Whether a member of a JSON object can be an attribute of a model, if need be as `name_`."""
+    """Whether a member of a JSON object can be an attribute of a model, maybe as `name_`."""
     try:
         return bool(attribute(name)) and name not in _IN_ANNOTATIONS
     except UnusableTextError:

@@ -1,4 +1,4 @@
-"""Words and values in sentences, and how the words of two documents differ."""
+"""Values as text, and how the descriptions in two documents differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUOTED_AT_MOST = 1000
 
 
 def changed_words(old: Wire, new: Wire) -> Iterator[tuple[str, str]]:
-    """Each place whose words differ, and a sentence on how."""
+    """Each place whose docs differ, and a sentence that says how."""
     for where, after in new.places.items():
         before = old.places.get(where)
         if before is None:
@@ -32,7 +32,7 @@ def changed_words(old: Wire, new: Wire) -> Iterator[tuple[str, str]]:
 
 
 def lists_filters(wire: Wire) -> bool:
-    """Whether the document has a table of what can be filtered."""
+    """Whether the document has a table of filters (x-klaviyo-filters)."""
     return any(place.parent == FILTER for place in wire.places.values())
 
 
@@ -47,7 +47,7 @@ def _filter_table(old: Wire, new: Wire) -> str:
 
 
 def _own(value: Fact, *wires: Wire) -> Fact:
-    """Words less what they only repeat: dates, limits and scopes of either document."""
+    """The text with dates, limits and scopes of either document replaced by placeholders."""
     if not isinstance(value, str):
         return value
     for wire in wires:
@@ -77,18 +77,18 @@ def _less_common_start(was: str, now: str) -> tuple[str, str]:
 
 
 def words(value: Fact) -> str:
-    """A value for a sentence: quoted when it is text, and cut when it is long."""
+    """A value for a sentence: text is quoted, and long values are cut."""
     text = one_line(plain(value), _WORDS_AT_MOST)
     return f'"{text}"' if isinstance(value, str) else text
 
 
 def in_full(value: Fact) -> str:
-    """Somebody's own words, in quotes and on one line; a screenful of them at most."""
+    """A text in quotes, on one line, cut to `_QUOTED_AT_MOST` characters."""
     return f'"{one_line(plain(value), _QUOTED_AT_MOST)}"'
 
 
 def plain(value: Fact) -> str:
-    """A value as it would be written: several joined by commas, pairs by a space."""
+    """A value as text: items joined by commas, pairs by a space."""
     if isinstance(value, tuple):
         return ", ".join(
             " ".join(map(plain, one)) if isinstance(one, tuple) else plain(one) for one in value

@@ -1,8 +1,8 @@
-"""What a document says as Python source: literals, names, docstrings.
+"""Turns text of a document into Python source: literals, names, docstrings.
 
-Documents come from the network. What they say gets into generated code through this module alone:
-a text as a literal that reads back as that text, a name if it fits one strict pattern. Everything
-else is refused.
+Documents come from the network. Their text gets into generated code only through this module: as a
+literal or docstring that evaluates to that text, or as a name that matches a strict pattern.
+Everything else is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from tooling.terminal import one_line
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
-# In a class body these would hide what annotations are made of.
+# An attribute with such a name would hide the type from annotations in the class.
 _TYPES = frozenset({"bool", "dict", "float", "int", "list", "str"})
 _LINE = 98
 
 
 class UnusableTextError(Exception):
-    """A text that cannot go into generated code; the message is one printable line."""
+    """A text that is refused in generated code; the message is one printable line."""
 
 
 def name(text: str) -> str:
@@ -33,7 +33,7 @@ def name(text: str) -> str:
 
 
 def attribute(text: str) -> str:
-    """What the member of a JSON object is called in Python: the same, unless Python needs it."""
+    """The Python name of a member: the same, with `_` added to keywords and type names."""
     if keyword.iskeyword(text) or text in _TYPES:
         return f"{text}_"
     return name(text)
@@ -50,13 +50,13 @@ def literal(value: str | float | tuple[str, ...] | None) -> str:
 def docstring(
     said: str, indent: int = 0, *, more: str = "", arguments: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """A docstring of the words, wrapped to fit behind `indent` spaces.
+    """A docstring of the text, wrapped for an indentation of `indent` spaces.
 
     Args:
-        more: another paragraph.
-        arguments: names, and words about each.
+        more: a second paragraph.
+        arguments: the name and description of each argument.
     """
-    # Room for the quotes in the first and the last line.
+    # Leave room for the quotes.
     width = _LINE - indent - 6
     lines = _wrapped(said, width)
     if more:

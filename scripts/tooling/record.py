@@ -1,9 +1,8 @@
 """The command scripts/record: makes tests/cassettes/ from the real API or from the sandbox.
 
-The sandbox is asked over HTTP on the loopback interface, by the client as services use it: httpx's
-own transport then frames and parses every byte that is recorded, and replaying takes the same way.
-Time is virtual on both sides, so that no wait for a retry is a real one, and nothing in an answer
-depends on when or where it was recorded: recording again gives the same bytes.
+The client reaches the sandbox over HTTP on the loopback interface, so that httpx's own transport
+frames and parses the recorded bytes, as it does when they are replayed. Both use virtual time, so
+waits are instant and recording again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ API = "https://a.klaviyo.com"
 SANDBOX = "sandbox"
 SANDBOX_KEY = "pk_sandbox"
 
-# What is not named here is not recorded: no key, no cookie, and nothing that differs from one
-# machine or version of httpx to the next.
+# Only these headers are recorded: no key, no cookie, and none that depends on the machine or on the
+# version of httpx.
 REQUEST_HEADERS = ("accept", "revision", "x-klaviyo-revision-fall-forward-opt-out")
 RESPONSE_HEADERS = (
     "allow",
@@ -62,18 +61,18 @@ RESPONSE_HEADERS = (
 )
 MATCH_ON = ("method", "scheme", "host", "path", "query", "revision")
 
-# A bump must not wait long for an API that cannot be reached.
+# Short, because a bump also records, and the API may be unreachable.
 _LIVE_RETRY = RetryPolicy(max_attempts=3, deadline=60.0)
 _FOLDER_NAME = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class RecordError(Exception):
-    """A scenario that could not be recorded; nothing was written."""
+    """A scenario could not be recorded; nothing was written."""
 
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """An API to record from; `name` is what cassettes call it."""
+    """An API to record from; `name` is its name in cassettes."""
 
     name: str
     base_url: str
@@ -84,7 +83,7 @@ class Source:
 
 @attrs.frozen(kw_only=True)
 class Recording:
-    """A cassette's text, the answers in it, and the name of the source they came from."""
+    """A cassette's text, its responses, and the name of their source."""
 
     text: str
     answers: Sequence[Answer]
@@ -92,15 +91,15 @@ class Recording:
 
 
 def same_revision(ours: Any, recorded: Any) -> bool:
-    """Whether two requests pin the same revision; vcrpy by itself compares no header."""
+    """Whether two requests pin the same revision; vcrpy has no matcher for one header."""
     return bool(ours.headers.get("revision") == recorded.headers.get("revision"))
 
 
 def cassette_options(base_url: str = API) -> dict[str, Any]:
-    """What to tell vcrpy, for recording and for replaying.
+    """Options of vcrpy for recording and replaying.
 
-    Whatever was recorded at `base_url` reads as if it had been at the real API. `same_revision` has
-    to be registered besides, as the matcher `revision`.
+    In cassettes `base_url` is replaced by the URL of the real API. Callers must also register
+    `same_revision` as the matcher `revision`.
     """
 
     def request_kept(request: Any) -> Any:
@@ -125,15 +124,15 @@ def cassette_options(base_url: str = API) -> dict[str, Any]:
 
 
 def record(scenario: Scenario, revision: AnyRevision, source: Source) -> Recording:
-    """Play one scenario against `source`, whether or not it shows what it should.
+    """Record one scenario from `source`, without checking that it shows what it should.
 
     Raises:
-        RecordError: no answer came, or none of this API.
+        RecordError: there was no response, or one that is not from this API.
     """
     recorder = vcr.VCR(record_mode="all", **cassette_options(source.base_url))
     recorder.register_matcher("revision", same_revision)
     recorder.register_persister(_Unsaved)
-    # Inside the cassette: a client keeps the transport's method that it finds when it is made.
+    # Make the client inside the cassette, so that it gets the transport patched by vcrpy.
     with recorder.use_cassette(scenario.name) as cassette, _client(scenario, revision, source) as c:
         try:
             _ask(c, scenario, revision)
@@ -154,7 +153,7 @@ def _client(scenario: Scenario, revision: AnyRevision, source: Source) -> Client
         revision=scenario.pinned(revision),
         base_url=source.base_url,
         clock=source.clock,
-        rate_limiter=RateLimiter(),  # not the shared one, which would remember other recordings
+        rate_limiter=RateLimiter(),  # Not the shared one, which has counted other recordings.
         retry=_LIVE_RETRY,
         http_client=source.http_client,
     )
@@ -162,7 +161,7 @@ def _client(scenario: Scenario, revision: AnyRevision, source: Source) -> Client
 
 def _ask(client: Client[Any], scenario: Scenario, revision: AnyRevision) -> None:
     query = dict(scenario.query(revision))
-    with suppress(APIError):  # It is on the tape, and whether it belongs there is asked later.
+    with suppress(APIError):  # It is recorded; `Scenario.shows` decides later.
         for _ in range(MOST_PAGES):
             query["cursor"] = client.get_page(**query).next_cursor
             if query["cursor"] is None:
@@ -170,7 +169,7 @@ def _ask(client: Client[Any], scenario: Scenario, revision: AnyRevision) -> None
 
 
 class _Unsaved:
-    """Recordings are written when all of them are there, not one by one."""
+    """Keeps vcrpy from writing: `write` does that once all scenarios are recorded."""
 
     @staticmethod
     def load_cassette(path: str, serializer: Any) -> Any:
@@ -181,7 +180,7 @@ class _Unsaved:
 
 
 def answer_of(response: Any) -> Answer:
-    """A response as vcrpy keeps it, as an answer."""
+    """The `Answer` of a response in the form of vcrpy."""
     document = None
     with suppress(ValueError):
         document = json.loads(response["body"]["string"])
@@ -192,7 +191,7 @@ def answer_of(response: Any) -> Answer:
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Writes bodies of several lines as they are, and no anchors."""
+    """Writes text of several lines as a block, and no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -209,7 +208,7 @@ _Dumper.add_representer(str, _text_node)
 
 @attrs.frozen
 class _Serializer:
-    """For vcrpy, which ignores the member that says where a cassette comes from."""
+    """A serializer of vcrpy that adds the source of the cassette, which vcrpy ignores."""
 
     source: str
 
@@ -232,7 +231,7 @@ def _text(scenario: Scenario, source: Source, cassette: Any) -> str:
 def _sandbox(scenario: Scenario, revision: AnyRevision) -> Iterator[Source]:
     clock = VirtualClock()
     handle = _indented(scenario.sandbox(revision, clock))
-    # No proxy of the environment stands between us and the loopback interface.
+    # trust_env=False: no proxy for the loopback interface.
     with Server(handle, clock) as server, httpx.Client(trust_env=False) as http_client:
         yield Source(
             name=SANDBOX,
@@ -244,7 +243,7 @@ def _sandbox(scenario: Scenario, revision: AnyRevision) -> Iterator[Source]:
 
 
 def _indented(sandbox: Sandbox) -> Callable[[Request], Response]:
-    """The sandbox with room in its JSON: a body is recorded as it came, and people read it."""
+    """The sandbox with its JSON indented, so that people can read the cassettes."""
 
     def handle(request: Request) -> Response:
         response = sandbox.handle(request)
@@ -262,11 +261,11 @@ def real_api(api_key: str) -> Source:
 
 
 def record_best(scenario: Scenario, revision: AnyRevision, live: Source | None) -> Recording:
-    """The scenario from `live` if that can give it, else from the sandbox.
+    """Record a scenario from `live` if possible, else from the sandbox.
 
     Raises:
-        RecordError: `live` does not answer or refuses the key, or the sandbox does not show what
-            the scenario is about.
+        RecordError: `live` does not answer or refuses the key, or the recording from the sandbox
+            does not show what the scenario is about.
     """
     if live is not None and scenario.live:
         recording = record(scenario, revision, live)
@@ -289,7 +288,7 @@ def record_best(scenario: Scenario, revision: AnyRevision, live: Source | None) 
 
 
 def write(folder: Path, revisions: Sequence[AnyRevision], live: Source | None) -> dict[Path, str]:
-    """Record `revisions` into `folder` and remove what is recorded no more.
+    """Record `revisions` into `folder` and remove stale cassettes.
 
     Returns:
         The cassettes that changed, with the source of each, or `removed`.
@@ -314,7 +313,7 @@ def write(folder: Path, revisions: Sequence[AnyRevision], live: Source | None) -
 
 
 def stale(folder: Path) -> list[Path]:
-    """Folders of revisions that are kept no more, and cassettes that no scenario makes."""
+    """Folders of revisions that are no longer kept, and cassettes without a scenario."""
     kept = {revision.date: revision for revision in REVISIONS}
     found = []
     for one in sorted(folder.iterdir()) if folder.exists() else ():
@@ -330,9 +329,9 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     """0 done, 1 failed and nothing was written, 2 usage."""
     parser = argparse.ArgumentParser(
         prog="record",
-        description="Record tests/cassettes/ again. With a KLAVIYO_API_KEY in the environment what "
-        "can be comes from the real API, and what its account holds is written down: use a test "
-        "account. All else comes from the sandbox.",
+        description="Record tests/cassettes/ again. With KLAVIYO_API_KEY in the environment, some "
+        "scenarios are recorded from the real API, and their cassettes hold data of the account: "
+        "use a test account. The others are recorded from the sandbox.",
     )
     parser.add_argument(
         "--revision", choices=[revision.date for revision in REVISIONS], help="record only this one"
@@ -340,13 +339,13 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     only = parser.parse_args(arguments).revision
     revisions = [revision for revision in REVISIONS if only in (None, revision.date)]
     api_key = os.environ.get("KLAVIYO_API_KEY", "").strip()
-    # That an old revision is deprecated is no news to who records it.
+    # Hide the warnings that a revision is deprecated.
     logging.getLogger("klaviyo_variant_jobs").addHandler(logging.NullHandler())
     try:
         live = real_api(api_key) if api_key else None
         changed = write(root / "tests" / "cassettes", revisions, live)
     except RecordError as error:
-        advice = " Without KLAVIYO_API_KEY all comes from the sandbox." if api_key else ""
+        advice = " Without KLAVIYO_API_KEY the sandbox is recorded instead." if api_key else ""
         print(f"record: nothing was written: {error}.{advice}", file=sys.stderr)
         return 1
     for file, source in changed.items():

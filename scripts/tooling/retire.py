@@ -1,4 +1,4 @@
-"""The command scripts/retire: removes a revision and all that was made from it."""
+"""The command scripts/retire: removes a revision and everything generated from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tooling.tree import all_or_nothing
 def retire(root: Path, revision: str) -> list[str]:
     """Remove `revision` from the project at `root`.
 
-    Examples that pin it pin the newest one instead.
+    Examples that pin it are changed to the newest one.
 
     Returns:
         The revisions that are left, oldest first.
@@ -61,7 +61,7 @@ def _remove_cassettes(folder: Path, revision: str) -> None:
 
 
 def _remove_remark(file: Path, revision: str) -> None:
-    """Remove the paragraph that is about this revision alone."""
+    """Remove the paragraph about this revision."""
     if file.exists():
         paragraphs = file.read_text(encoding="utf-8").split("\n\n")
         left = [one for one in paragraphs if not one.startswith(f"> **Revision {revision} ")]
@@ -80,7 +80,7 @@ def _write_changelog(file: Path, revision: str, left: Sequence[str]) -> None:
 
 
 def _alive(left: Sequence[str]) -> list[str]:
-    """The newest one first; without those that the API has retired, two years after their date."""
+    """The revisions that the API has not retired (it does so after two years), newest first."""
     today = datetime.now(UTC).date()
     alive = [one for one in left if date.fromisoformat(one) + relativedelta(years=2) > today]
     return alive[::-1] or [left[-1]]

@@ -1,7 +1,7 @@
-"""Reads and writes a fragment's YAML so that whatever was not edited keeps its spelling.
+"""Reads and writes the YAML of a fragment; what was not edited keeps its spelling.
 
-ruamel.yaml keeps quotes and styles by itself. It hangs a remark on whatever stands before it, where
-it would go with that, so remarks are taken out here and put back above what they speak of.
+ruamel.yaml keeps quotes and styles. But it attaches a comment to the node before it, and removes it
+with that node. So comments are taken out here, and put back above the node that follows them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
 
 Container: TypeAlias = "CommentedMap | CommentedSeq"
 
-# The loader lets through whatever int(), date() and the like raise for text that they do not read.
+# The loader does not catch what int(), date() and the like raise for invalid text.
 NO_YAML = (YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 _MISREAD = re.compile(r"^(null|true|false|[\d.:_-]+)$|^#|\[")
 
 
 def yaml_fault(error: Exception) -> str:
-    """What is wrong with a text that is no YAML, in one line that says where if that is known."""
+    """The error in a text that is not YAML, in one line, with its line number if known."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     if isinstance(error, RecursionError):
@@ -36,17 +36,17 @@ def yaml_fault(error: Exception) -> str:
 
 @frozen
 class RoundTrip:
-    """A document to edit in place, with the remarks and blank lines above and beside its parts."""
+    """A document to edit in place, with the comments and blank lines above and beside its parts."""
 
     data: CommentedMap
     _above: dict[tuple[int, Any], list[str]] = field(factory=dict)
     _beside: dict[tuple[int, Any], str] = field(factory=dict)
-    # What is taken out of the document stays alive here, so that nothing new gets its id.
+    # Keeps removed containers alive: their id() must not be used again.
     _parents: list[Container] = field(factory=list)
 
     @classmethod
     def of(cls, text: str) -> RoundTrip:
-        """Read a document that is a mapping."""
+        """Read a document, which must be a mapping."""
         found = cls(_yaml().load(text))
         lines, taken = text.splitlines(), set[int]()
         for container, key, line in _parts(found.data):
@@ -66,7 +66,7 @@ class RoundTrip:
 
     @property
     def text(self) -> str:
-        """The document as it stands now."""
+        """The document in its current state."""
         out = io.StringIO()
         _yaml().dump(self.data, out)
         lines = out.getvalue().splitlines()
@@ -82,9 +82,9 @@ class RoundTrip:
     def insert(
         self, parent: CommentedMap, key: str, value: Any, *, after: str | None = None
     ) -> None:
-        """Add a key to a mapping: behind `after`, or as the last one.
+        """Add a key to a mapping, behind `after` or at the end.
 
-        What its neighbour has a blank line above gets one as well.
+        It gets a blank line above if the last key of the mapping has one.
         """
         keys = list(parent)
         neighbour = after if after in keys else keys[-1] if keys else None
@@ -94,7 +94,7 @@ class RoundTrip:
             self._above[id(parent), key] = [""]
 
     def rename(self, parent: CommentedMap, key: str, name: str) -> None:
-        """Give a key another name and leave it where it stands."""
+        """Rename a key and keep its position."""
         position, value = list(parent).index(key), parent.pop(key)
         parent.insert(position, quoted(name), value)
         if (id(parent), key) in self._above:
@@ -110,7 +110,7 @@ def _yaml() -> YAML:
 
 
 def _parts(data: Any) -> Iterator[tuple[Container, Any, int]]:
-    """Every key and item in the order of the text, with its line when it was read."""
+    """All keys and items in the order of the text, with their lines as read."""
     positions = data.lc.data or {}
     for key in data if isinstance(data, CommentedMap) else range(len(data)):
         yield data, key, positions[key][0] if key in positions else 0
@@ -119,7 +119,7 @@ def _parts(data: Any) -> Iterator[tuple[Container, Any, int]]:
 
 
 def _name(container: Container, key: Any) -> tuple[int, Any]:
-    # Items are known by themselves, since their positions change.
+    # List items are identified by the item, since their positions change.
     if isinstance(container, CommentedMap):
         return id(container), key
     item = container[key]
@@ -138,7 +138,7 @@ def _remark_beside(container: Container, key: Any, line: int) -> str:
     return ""
 
 
-# How the fragments are spelled ------------------------------------------------------------------
+# The spelling of values in fragments ------------------------------------------------------------
 
 
 def flow(values: Iterable[Any]) -> CommentedSeq:
@@ -149,14 +149,14 @@ def flow(values: Iterable[Any]) -> CommentedSeq:
 
 
 def quoted(value: Any) -> Any:
-    """Text that YAML would or a reader might take for something else, in double quotes."""
+    """The value; text that looks like another YAML type is put in double quotes."""
     if isinstance(value, str) and not isinstance(value, ScalarString) and _MISREAD.search(value):
         return DoubleQuotedScalarString(value)
     return value
 
 
 def spelled(value: Any) -> Any:
-    """A plain value the way the fragments are written by hand, and no part of another document."""
+    """A copy of a plain value, spelled as in the handwritten fragments."""
     if isinstance(value, dict):
         return CommentedMap((quoted(key), spelled(one)) for key, one in value.items())
     if isinstance(value, list | tuple):

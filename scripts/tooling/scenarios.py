@@ -1,4 +1,4 @@
-"""What the cassettes show: what is asked, what the sandbox has to be like, and what must come."""
+"""The scenarios of the cassettes: requests, sandboxes, and expected responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from klaviyo_variant_jobs.sandbox import Fault, Sandbox, SandboxJob
 from klaviyo_variant_jobs_api.registry import Revision
 
 MOST_PAGES = 3
-"""Recorded of a list at most; an account may have any number."""
+"""The most pages recorded of one list."""
 
 UNKNOWN_STATUS = "unheard_of"
 WRONG_KEY = "pk_wrong"
@@ -21,11 +21,11 @@ WRONG_KEY = "pk_wrong"
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """A response as far as it matters for what a cassette shows."""
+    """The parts of a response that `Scenario.shows` looks at."""
 
     status: int
     document: Any
-    """The JSON body; None for one that is no JSON."""
+    """The JSON body; None if it is not JSON."""
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ class Answer:
 AnyRevision = Revision[Any]
 Answers = Sequence[Answer]
 Query = Mapping[str, Any]
-"""Keyword arguments of `Client.get_page` but for the cursors of later pages."""
+"""Keyword arguments of `Client.get_page` for the first page."""
 
 
 def _nothing_special(revision: AnyRevision) -> Query:
@@ -53,16 +53,16 @@ class Scenario:
     """One cassette of each revision.
 
     Args:
-        name: of the cassette's file.
-        about: what it shows, in a sentence.
-        sandbox: makes a fake API that gives it. Quotas are those of the revision's own fragment, so
-            that a cassette changes with its fragment and with no other.
-        shows: whether what was recorded is what the name says.
-        query: what to ask for.
-        pinned: the revision as the client is told it.
-        api_key: the one to use instead of the right one.
-        needs: an attribute without which there is nothing to show.
-        live: whether the real API may give it, depending on the account, without being changed.
+        name: name of the cassette's file.
+        about: what the cassette shows, in a sentence.
+        sandbox: makes the fake API to record from. Its quotas are those of the revision's own
+            fragment, so that a cassette does not change with other fragments.
+        shows: whether the responses are what the name says.
+        query: the arguments of the request.
+        pinned: changes the revision that the client uses.
+        api_key: used instead of the valid key.
+        needs: an attribute that the revision must have.
+        live: whether the real API may give these responses, depending on the account's data.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Scenario:
 
 
 def scenarios_of(revision: AnyRevision) -> list[Scenario]:
-    """The scenarios that a revision can be recorded in."""
+    """The scenarios that apply to a revision."""
     return [one for one in SCENARIOS if one.needs is None or one.needs in revision.fields]
 
 
@@ -119,11 +119,11 @@ def _retired(revision: AnyRevision, clock: Clock) -> Sandbox:
     return _with_jobs(2, retired=[revision.date])(revision, clock)
 
 
-# What is asked. A revision may rename its statuses and fields, so they come from the registry.
+# Queries. Statuses and fields come from the registry, since revisions may rename them.
 
 
 def _filter(revision: AnyRevision) -> Query:
-    # An account most likely has jobs that are complete.
+    # A real account most likely has complete jobs.
     return {"status": "complete" if "complete" in revision.statuses else revision.statuses[-1]}
 
 
@@ -139,7 +139,7 @@ def _elsewhere(revision: AnyRevision) -> AnyRevision:
     return attrs.evolve(revision, path="/api/no-such-path")
 
 
-# What must come
+# Expected responses
 
 
 def _statuses(*expected: int) -> Callable[[AnyRevision, Answers], bool]:
@@ -305,4 +305,4 @@ SCENARIOS = (
         needs="errors",
     ),
 )
-"""In the order they are recorded."""
+"""The scenarios in the order of recording."""

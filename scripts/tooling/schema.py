@@ -1,4 +1,4 @@
-"""JSON schemas of OpenAPI 3.0 and 3.1, resolved until only what goes over the wire is left."""
+"""Resolves JSON schemas of OpenAPI 3.0 and 3.1 into what they say about the wire."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ DOCS = ("title", "description", "example", "examples", "default")
 
 
 class DocumentError(Exception):
-    """A document that cannot be read as OpenAPI; the message is one line that says where."""
+    """A document that cannot be read as OpenAPI; the message is one line with the place."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
 
 
 class Unfolded(dict[str, Any]):
-    """A document whose schemas are unfolded a limited number of times.
+    """A document with a limit on the schemas it may resolve to.
 
-    References that lead to references make more of them than any machine can hold.
+    With nested references a small document can expand to more schemas than fit into memory.
     """
 
     _AT_MOST = 20_000
@@ -54,12 +54,12 @@ class Unfolded(dict[str, Any]):
 
 @frozen
 class Schema:
-    """One schema with nothing left to look up.
+    """One schema with all references resolved.
 
-    `type` is the JSON type, several joined by ` | `, `any` when nothing is said. `enum` is None
-    when every value is allowed; `closed` says that no other value than these is. `source` is the
-    reference it was found through. A schema that contains itself is not unfolded a second time:
-    there `repeats` is that reference.
+    `type` is the JSON type: several are joined by ` | `, and `any` means that none is given. `enum`
+    is None if every value is allowed; `closed` means that only values of `enum` are. `source` is
+    the reference that led here. A schema that contains itself is resolved once; inside, `repeats`
+    is its reference.
     """
 
     type: str = "any"
@@ -78,7 +78,7 @@ class Schema:
 
 
 def dereference(document: Document, part: Any, where: str) -> dict[str, Any]:
-    """`part` with its `$ref`, if it has one, followed; keys beside the `$ref` win.
+    """`part`, or what its `$ref` points to; keys beside the `$ref` take precedence.
 
     Raises:
         DocumentError: the reference leads nowhere, in a circle, or out of the document.
@@ -98,7 +98,7 @@ def dereference(document: Document, part: Any, where: str) -> dict[str, Any]:
 
 
 def lookup(document: Document, reference: Any, where: str) -> Any:
-    """What a local reference such as `#/components/schemas/Job` points to."""
+    """The target of a local reference such as `#/components/schemas/Job`."""
     if not isinstance(reference, str) or not reference.startswith("#/"):
         raise DocumentError(f"{where}: $ref {reference!r} does not lead into this document")
     found: Any = document
@@ -115,7 +115,7 @@ def resolve(document: Document, raw: Any, where: str, path: tuple[str, ...] = ()
 
     Args:
         where: place of the schema, for error messages.
-        path: references that are being unfolded on the way here.
+        path: the references being resolved, to find cycles.
     """
     if isinstance(document, Unfolded):
         document.count(where)
@@ -164,7 +164,7 @@ def _own(document: Document, raw: Document, where: str, path: tuple[str, ...]) -
         },
         required=frozenset(map(str, list_in(raw, "required", where))),
         items=resolve(document, raw["items"], f"{where}[]", path) if "items" in raw else None,
-        # False and {} say nothing about the wire: unknown fields may come at any time.
+        # False and {} are ignored: the API may add unknown fields at any time.
         values=(
             resolve(document, additional, f"{where}.*", path)
             if isinstance(additional, Mapping) and additional
@@ -211,7 +211,7 @@ def _enum(raw: Document, where: str) -> tuple[Fact, ...] | None:
 
 
 def _both(part: Schema, outer: Schema) -> Schema:
-    """allOf: everything `part` says holds as well; where both speak, `outer` is the nearer."""
+    """allOf: `part` and `outer` both hold; where they differ, `outer` takes precedence."""
     return Schema(
         type=part.type if outer.type == "any" else outer.type,
         format=outer.format or part.format,
@@ -236,7 +236,7 @@ def _both(part: Schema, outer: Schema) -> Schema:
 
 
 def _either(choices: Sequence[Schema]) -> Schema:
-    """anyOf, oneOf: what a value of any of the choices may look like."""
+    """anyOf, oneOf: a schema that all choices satisfy."""
     nullable = any(choice.nullable or choice.type == "null" for choice in choices)
     real = [choice for choice in choices if choice.type != "null"]
     if len(real) == 1:
@@ -254,7 +254,7 @@ def _either(choices: Sequence[Schema]) -> Schema:
         format=formats.pop() if len(formats) == 1 else None,
         nullable=nullable,
         enum=tuple(sorted({one for enum in enums for one in enum}, key=repr)) if enums else None,
-        # An enum beside a choice that takes anything is open: known values, none excluded.
+        # An enum beside a choice without one is open: it lists known values and excludes none.
         closed=len(enums) == len(real) and all(choice.closed for choice in real),
         properties={
             name: _one_or_either([c.properties[name] for c in real if name in c.properties])
@@ -268,7 +268,7 @@ def _either(choices: Sequence[Schema]) -> Schema:
 
 
 def _shared_docs(choices: Sequence[Schema]) -> dict[str, Fact]:
-    """What all choices say in the same words."""
+    """The docs that are equal in all choices."""
     first, *others = choices
     return {
         key: said
@@ -282,7 +282,7 @@ def _one_or_either(choices: Sequence[Schema]) -> Schema:
 
 
 def freeze(value: Any) -> Fact:
-    """A JSON or YAML value as something that compares and hashes."""
+    """A JSON or YAML value as a hashable value."""
     if isinstance(value, Mapping):
         return tuple((str(key), freeze(value[key])) for key in sorted(value, key=str))
     if isinstance(value, list | tuple):
@@ -297,7 +297,7 @@ def _pairs(bounds: tuple[Fact, ...]) -> list[tuple[str, Fact]]:
 
 
 def list_in(raw: Document, key: str, where: str) -> list[Any]:
-    """The list at `key`; an empty one where there is none."""
+    """The list at `key`; empty if there is none."""
     value = raw.get(key)
     if value is not None and not isinstance(value, list):
         raise DocumentError(f"{where}: {key} is {_short(value)}, expected a list")
@@ -305,7 +305,7 @@ def list_in(raw: Document, key: str, where: str) -> list[Any]:
 
 
 def object_in(raw: Document, key: str, where: str) -> Document:
-    """The object at `key`; an empty one where there is none."""
+    """The object at `key`; empty if there is none."""
     value = raw.get(key)
     if value is not None and not isinstance(value, Mapping):
         raise DocumentError(f"{where}: {key} is {_short(value)}, expected an object")
@@ -313,7 +313,7 @@ def object_in(raw: Document, key: str, where: str) -> Document:
 
 
 def text_in(raw: Document, key: str, where: str) -> str | None:
-    """The text at `key`; None where there is none."""
+    """The text at `key`; None if there is none."""
     value = raw.get(key)
     if value is not None and not isinstance(value, str):
         raise DocumentError(f"{where}: {key} is {_short(value)}, expected text")

@@ -1,4 +1,4 @@
-"""Where in a fragment the places of the wire are written down."""
+"""Finds where the places of the wire are written in a fragment."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Site:
     """Where the schema of one place is written.
 
     Attributes:
-        parent, key: where its schema hangs.
-        body: the schema that this leads to, through `$ref` and choices.
-        component: name of the component that `body` is written in; None when it is in none.
+        parent, key: the mapping and the key that hold its schema.
+        body: the schema itself, behind `$ref` and a choice with null.
+        component: name of the component that holds `body`; None if it is in none.
     """
 
     parent: CommentedMap
@@ -26,7 +26,7 @@ class Site:
 
     @property
     def slot(self) -> CommentedMap:
-        """The schema as it stands in its parent."""
+        """The schema in its parent, before `$ref` is followed."""
         slot: CommentedMap = self.parent[self.key]
         return slot
 
@@ -41,7 +41,7 @@ def operation_in(document: CommentedMap) -> CommentedMap:
 
 
 def parameter_in(document: CommentedMap, where: str) -> int | None:
-    """Position among the operation's parameters of the one that `where` names."""
+    """The index of the parameter `where` in the operation; None if it has none."""
     position, name = where.split(" ", 1)
     for number, parameter in enumerate(operation_in(document).get("parameters") or []):
         if (parameter["in"], parameter["name"]) == (position, name):
@@ -50,7 +50,7 @@ def parameter_in(document: CommentedMap, where: str) -> int | None:
 
 
 def find_sites(document: CommentedMap) -> Sites:
-    """Sites of every place of the fragment's answers."""
+    """The sites of all places in the fragment's responses."""
     sites: Sites = {}
     for status, raw in operation_in(document)["responses"].items():
         content = followed(document, raw)[0].get("content")
@@ -82,15 +82,12 @@ def _walk(
 
 
 def sharing(sites: Sites, schema: CommentedMap) -> set[str]:
-    """The places that are written at `schema`; several when a component is used twice."""
+    """The places written at `schema`; several if its component is shared."""
     return {where for where, at in sites.items() if schema is at.body or schema is at.slot}
 
 
 def schema_body(document: CommentedMap, schema: CommentedMap) -> tuple[CommentedMap, str | None]:
-    """Where `schema` says what it is, behind `$ref` and the choice of null.
-
-    With the name of the last component on the way.
-    """
+    """The schema behind `$ref` and a choice with null, and the name of the last component."""
     schema, name = followed(document, schema)
     real = [one for one in schema.get("anyOf") or [] if one.get("type") != "null"]
     if not real:
@@ -100,12 +97,12 @@ def schema_body(document: CommentedMap, schema: CommentedMap) -> tuple[Commented
 
 
 def reference_in(slot: CommentedMap) -> CommentedMap | None:
-    """What holds the `$ref` through which `slot` leads to a component; None when it has none."""
+    """The mapping with the `$ref` of `slot`, at its top or in anyOf; None if there is none."""
     return next((one for one in (slot, *(slot.get("anyOf") or [])) if "$ref" in one), None)
 
 
 def followed(document: CommentedMap, part: CommentedMap) -> tuple[CommentedMap, str | None]:
-    """What `part` refers to in the end, and the name of that; `part` when it is no reference."""
+    """The final target of `part` and its name; `part` and None if it is not a reference."""
     name = None
     while "$ref" in part:
         *way, name = part["$ref"].removeprefix("#/").split("/")
@@ -117,7 +114,7 @@ def followed(document: CommentedMap, part: CommentedMap) -> tuple[CommentedMap, 
 
 
 def remove_unused_components(document: CommentedMap, kept: Iterable[str]) -> None:
-    """Take out schemas and responses that neither the operation nor those in `kept` lead to."""
+    """Remove schemas and responses that neither the operation nor `kept` refers to."""
     components = document["components"]
     rest = {key: value for key, value in document.items() if key != "components"}
     used, waiting = set[str](), [*(f"schemas/{name}" for name in kept), *references(rest)]

@@ -1,7 +1,7 @@
-"""Text with words of a document in it, made safe to show.
+"""Makes text from untrusted documents safe to print.
 
-A terminal obeys escape sequences, a reader is misled by characters that change the direction of
-writing, and GitHub takes a line for a command that starts with `::` or holds `##[`.
+Terminals run escape sequences, bidirectional characters can mislead readers, and GitHub Actions
+takes a line that starts with `::` or contains `##[` for a command.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ _COMMAND = re.compile(r"^(\s*):(?=:)|##(?=\[)")
 
 
 def one_line(text: str, longest: int | None = None) -> str:
-    """The words of a text on one line, with whatever else cannot be seen spelled out.
+    """The text on one line, with invisible characters as escapes.
 
     Args:
-        longest: how many characters to cut it to; by default it stays whole.
+        longest: the most characters; None for no limit.
     """
     line = _shown(" ".join(text.split()))
     return line if longest is None or len(line) <= longest else f"{line[: longest - 3]}..."
 
 
 def lines(text: str) -> str:
-    """A text whose line breaks and indentation are ours, with each line made safe."""
+    """The text with each line made safe, and its line breaks and indentation kept."""
     return "\n".join(map(_shown, text.split("\n")))
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print a text; what the output's encoding cannot express is spelled out as well."""
+    """Print a text made safe; characters that the encoding lacks become escapes."""
     stream = sys.stderr if error else sys.stdout
     encoding = stream.encoding or "utf-8"
     shown = lines(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Changes the repository as a whole or not at all, with a git worktree to work in."""
+"""Changes the repository completely or not at all, by means of a git worktree."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-# What bump and retire write.
+# Places that bump and retire write.
 WRITTEN = ("spec", "generated", "tests/cassettes", "CHANGELOG.md")
-# What they need besides, committed or not.
+# Places that they read, with uncommitted changes.
 _READ = ("overlay", "scripts")
-# What was there when the last of them was done: a tree that git keeps under this name.
+# The ref of the tree as the last bump or retire left it.
 _DONE = "refs/worktree/written-by-bump"
 _SETTINGS = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false"),
@@ -25,21 +25,21 @@ _SETTINGS = (
 
 
 class TreeError(Exception):
-    """The tree is not in a state to work on; the message says what to do."""
+    """The repository is not in a usable state; the message says what to do."""
 
 
 @contextmanager
 def all_or_nothing(
     root: Path, *, also: Sequence[str] = (), last: Callable[[], object] = lambda: None
 ) -> Iterator[Path]:
-    """A worktree of the repository as it stands; what changed there is applied here at the end.
+    """A temporary worktree of the repository; changes made there are applied to `root` at the end.
 
-    Until then nothing at `root` is touched, so an exception, Ctrl-C or SIGTERM leaves it as it was.
-    From there on Ctrl-C and SIGTERM are ignored until all is done.
+    Nothing at `root` changes before the end of the block, so an exception, Ctrl-C or SIGTERM leaves
+    it as it was. While changes are applied, Ctrl-C and SIGTERM are ignored.
 
     Args:
         also: files and folders that may be written besides those in WRITTEN.
-        last: what is still to be done then. When it raises, all is taken back.
+        last: called after the changes are applied. If it raises, they are undone.
     Raises:
         TreeError: there is no git repository, or there are uncommitted changes in the places that
             would be written.
@@ -51,8 +51,7 @@ def all_or_nothing(
         copy = stack.enter_context(_worktree(root, before))
         yield copy
         after = _snapshot(copy, written)
-        # Half of the files written would be worse than waiting, and who interrupts the rest is told
-        # that nothing has changed.
+        # An interrupt here would leave half of the files written.
         with _interrupts_ignored():
             _apply(root, before, after, written)
             try:
@@ -76,7 +75,7 @@ def _worktree(root: Path, commit: str) -> Iterator[Path]:
 
 
 def _snapshot(root: Path, places: Sequence[str]) -> str:
-    """A commit of what is there now, with what git ignores left out; no branch leads to it."""
+    """A commit of the current files without ignored ones; it is on no branch."""
     if not (root / ".git").exists():
         raise TreeError("this is no git repository; changes are made with git, all or none of them")
     with tempfile.TemporaryDirectory(prefix="index-") as scratch:
@@ -91,8 +90,8 @@ def _snapshot(root: Path, places: Sequence[str]) -> str:
 
 
 def _refuse_dirt(root: Path, now: str, written: Sequence[str]) -> None:
-    # What an earlier bump or retirement has written and nobody has committed yet is no dirt: a move
-    # along several revisions can be one commit.
+    # Uncommitted changes by an earlier bump or retire are allowed, so that several of them can be
+    # one commit.
     dirt = _changed(root, "HEAD", now, written)
     if _git(root, "for-each-ref", _DONE):
         dirt &= _changed(root, _DONE, now, written)
@@ -113,7 +112,7 @@ def _changed(root: Path, old: str, new: str, places: Sequence[str]) -> set[str]:
 def _apply(root: Path, old: str, new: str, places: Sequence[str]) -> None:
     patch = _git(root, "diff-tree", "-r", "-p", "--binary", old, new, "--", *places)
     if patch:
-        # All or nothing by itself: what changed here meanwhile makes it refuse as a whole.
+        # git apply is atomic: it refuses everything if a file has changed meanwhile.
         _git(root, "apply", "--whitespace=nowarn", given=patch)
     for name in _changed(root, old, new, places):
         _remove_if_empty((root / name).parent)
@@ -128,7 +127,7 @@ def _remove_if_empty(folder: Path) -> None:
 def _git(
     root: Path, *arguments: str, given: bytes | None = None, index: Path | None = None
 ) -> bytes:
-    # Who is called from a hook of git has variables set that speak of another repository.
+    # In a git hook, GIT_ variables may point to another repository.
     environment = {key: one for key, one in os.environ.items() if not key.startswith("GIT_")}
     if index:
         environment["GIT_INDEX_FILE"] = str(index)
@@ -139,7 +138,7 @@ def _git(
             env=environment,
             input=given,
             capture_output=True,
-            start_new_session=True,  # Ctrl-C is ours to handle.
+            start_new_session=True,  # Keeps Ctrl-C from killing git.
             check=False,
         )
     except FileNotFoundError as error:

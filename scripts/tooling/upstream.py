@@ -1,4 +1,4 @@
-"""Reads the owner's documents: from a file, or from the owner's repository."""
+"""Reads Klaviyo's OpenAPI documents from a file or a URL."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tooling.wire import Wire, find_operation, read_wire
 
 _TIMEOUT_SECONDS = 30.0
 _TOO_DEEP = "is nested too deeply"
-# The owner's whole document has some five million bytes; reading YAML is slow.
+# Klaviyo's whole document has some 5 MB. The limit for YAML is lower, since reading it is slow.
 _BYTES_AT_MOST = 32 * 1024 * 1024
 _YAML_AT_MOST = 4 * 1024 * 1024
 _VALUES_AT_MOST = 1_000_000
 
 
 def published(revision: str) -> str:
-    """Address of the document of a revision; the owner keeps one branch for each."""
+    """The URL of a revision's document; Klaviyo keeps one branch per revision."""
     return f"https://raw.githubusercontent.com/klaviyo/openapi/{revision}/openapi/stable.json"
 
 
 def load(source: str) -> dict[str, Any]:
-    """The document at a path or an http(s) address, cut to the operation.
+    """The document at a path or http(s) URL, reduced to our operation.
 
     Raises:
-        DocumentError: it cannot be had, or is no OpenAPI document with our operation. One line.
+        DocumentError: it cannot be read, or is not an OpenAPI document with the operation.
     """
     content = _fetched(source) if source.startswith(("http://", "https://")) else _read(source)
     document = _parsed(content, source)
@@ -55,7 +55,7 @@ def load(source: str) -> dict[str, Any]:
 
 
 def _refuse_invisible(wire: Wire) -> None:
-    """What is carried over becomes text that people read: it has to be what they see."""
+    """Refuse invisible characters: people review the text that gets into fragments."""
     for where, place in wire.places.items():
         for said in (where, *map(plain, place.facts.values())):
             if not said.isprintable():
@@ -64,11 +64,7 @@ def _refuse_invisible(wire: Wire) -> None:
 
 @contextmanager
 def whatever_its_shape(source: str) -> Iterator[None]:
-    """Tells in one line of a document from outside what would be a defect if it were ours.
-
-    Raises:
-        DocumentError: something in the document is of a kind that nobody reckoned with.
-    """
+    """Turn exceptions about the shape of an untrusted document into a `DocumentError`."""
     try:
         yield
     except RecursionError:
@@ -135,18 +131,18 @@ def _yaml(text: str, source: str) -> Any:
         document = YAML(typ="safe").load(io.StringIO(text))
         if _size(document, {}) > _VALUES_AT_MOST:
             raise DocumentError(f"{source}: its aliases make more than {_VALUES_AT_MOST} values")
-        # As if it had been JSON: dates as text, aliases written out, nothing that holds itself.
+        # Through JSON: dates become text, aliases are expanded, cycles are refused.
         return json.loads(json.dumps(document, default=str))
     except NO_YAML as error:
         raise DocumentError(f"{source}: is neither JSON nor YAML: {yaml_fault(error)}") from None
 
 
 def _size(value: Any, known: dict[int, int]) -> int:
-    """How many values there are with all aliases written out."""
+    """The number of values with all aliases expanded."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = 0  # What holds itself is told by who writes it out.
+        known[id(value)] = 0  # Ends the recursion in a cycle; json.dumps refuses it later.
         inside = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_size(one, known) for one in inside)
     return known[id(value)]

@@ -1,4 +1,4 @@
-"""Where the overlay goes by the name of an attribute."""
+"""Finds where the overlay uses the name of an attribute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _AT_MOST = 4
 
 
 def users_of(root: Path, name: str) -> str:
-    """The places in overlay/ that name the attribute, for a sentence; empty when there is none."""
+    """The lines in overlay/ that name the attribute, for a sentence; empty if there is none."""
     named = re.compile(rf"(?:\.|[\"'`]){re.escape(name)}\b")
     found = [
         f"{file.relative_to(root).as_posix()}:{number}"

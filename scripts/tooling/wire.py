@@ -1,8 +1,7 @@
-"""An OpenAPI operation as it goes over the wire: a flat mapping from places to facts.
+"""The wire model of an OpenAPI operation: a flat mapping from places to facts.
 
-A place is named the way people speak of it: `200.data[].attributes.job_id`, `query filter`,
-`rate limit`. What components are called, how they are put together and in which order things stand
-makes no difference here, so two documents can be compared whoever wrote them.
+Names of places are such as `200.data[].attributes.job_id`, `query filter`, `rate limit`. The names,
+structure and order of components do not matter, so documents by different authors can be compared.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from tooling.schema import (
 )
 
 PATH = "/api/catalog-variant-bulk-create-jobs"
-# The owner has renamed the operation and keeps the older names as aliases.
+# Klaviyo has renamed the operation and keeps the older names as aliases.
 OPERATION_NAMES = frozenset(
     {
         "get_create_variants_jobs",
@@ -36,7 +35,7 @@ OPERATION_NAMES = frozenset(
         "get_catalog_variant_bulk_create_jobs",
     }
 )
-_TOP = "the document"  # for what stands in none of its parts
+_TOP = "the document"  # The place of errors outside all parts.
 _PLACES_AT_MOST = 5_000
 _POSITIONS = ("query", "header", "path", "cookie")
 FILTER = "query filter"
@@ -47,13 +46,13 @@ Kind: TypeAlias = Literal["answer", "request", "service", "operation"]
 
 @frozen
 class Place:
-    """What is known of one place.
+    """One place.
 
     Attributes:
-        kind: `answer` for what we receive, `request` for what we send, `service` for terms of the
-            service, `operation` for what only people read.
-        parent: the place it stands or falls with, if any.
-        facts: what code can notice, by name of the fact.
+        kind: `answer` for responses, `request` for requests, `service` for limits, path, scopes
+            and the like, `operation` for docs of the operation.
+        parent: the place that contains it, if any.
+        facts: what code can notice, by name.
         docs: what only readers notice, by name.
     """
 
@@ -65,17 +64,17 @@ class Place:
 
 @frozen
 class Wire:
-    """One operation. `revision` is what the document says of itself, or an empty string."""
+    """One operation. `revision` is the one that the document states, or an empty string."""
 
     revision: str
     places: Mapping[str, Place]
 
 
 def read_wire(document: Document) -> Wire:
-    """The wire model of the document's one operation that concerns us.
+    """The wire model of our operation in the document.
 
     Raises:
-        DocumentError: the document is no OpenAPI, lacks the operation, or contradicts itself.
+        DocumentError: the document is not OpenAPI, lacks the operation, or is inconsistent.
     """
     path, item = find_operation(document)
     document = Unfolded(document)
@@ -106,7 +105,7 @@ def read_wire(document: Document) -> Wire:
 
 
 def find_operation(document: Document) -> tuple[str, dict[str, Any]]:
-    """Path and path item, found by the path, or by the operation's names should it have moved."""
+    """The path and path item, found by the path, else by the names of the operation."""
     paths = document.get("paths") if isinstance(document, Mapping) else None
     if not isinstance(paths, Mapping) or "openapi" not in document:
         raise DocumentError("this is no OpenAPI document: it lacks openapi or paths")
@@ -147,9 +146,9 @@ def _parameter(document: Document, raw: Any) -> Iterator[tuple[str, Place]]:
         "enum": one.enum,
         "bounds": schema.bounds if one is schema else (*schema.bounds, *one.bounds),
         "style": style,
-        # Makes no difference to a single value.
+        # It has no effect on a single value.
         "explode": bool(parameter.get("explode", style == "form")) if compound else None,
-        # The revision's default is the document's own date, which is no finding.
+        # The default of the revision header is the document's date, so it always differs.
         "default": None if where == REVISION else schema.docs.get("default"),
     }
     yield where, Place("request", facts, _docs(schema, parameter, without="default"))

@@ -108,7 +108,7 @@ def test_errors_go_on_from_a_list_that_asked_for_them(cli: CommandLine) -> None:
         (
             ("--fields", "status"),
             ("--since", "1d"),
-            "--since needs created_at, and --resume goes on with a run with --fields status; leave",
+            "--since needs created_at, but --resume continues a run with --fields status; leave",
         ),
     ],
 )
@@ -126,7 +126,7 @@ def test_options_that_do_not_go_with_the_checkpoint_are_named(
 def test_errors_do_not_go_on_from_a_list_without_them(cli: CommandLine) -> None:
     result = cli("errors", "--resume", checkpoint(cli, "list", "--fields", "status"))
     assert result.exit_code == 2
-    assert "the command errors needs errors, and --resume goes on with a run with" in result.stderr
+    assert "the command errors needs errors, but --resume continues a run with" in result.stderr
 
 
 def test_a_status_may_be_given_again_in_another_order(cli: CommandLine) -> None:

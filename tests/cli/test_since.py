@@ -109,7 +109,7 @@ def test_any_other_text_is_a_date_or_refused(text: str) -> None:
 def test_a_date_to_come_is_a_wrong_command_line(cli: CommandLine) -> None:
     result = cli("list", "--since", "2 Dec 2026")
     assert result.exit_code == 2
-    assert "2026-12-02 00:00 UTC, which is yet to come" in result.stderr
+    assert "2026-12-02 00:00 UTC, which is in the future" in result.stderr
 
 
 def listed(cli: CommandLine, *arguments: str) -> list[str]:

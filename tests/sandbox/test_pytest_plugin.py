@@ -102,4 +102,4 @@ def test_a_test_that_leaves_a_fault_unmet_fails(suite: pytest.Pytester) -> None:
     )
     result = suite.runpytest()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["1 of the faults given to fail_next met no request: *504*"])
+    result.stdout.fnmatch_lines(["1 of the faults given to fail_next were not used: *504*"])

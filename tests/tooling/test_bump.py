@@ -245,7 +245,7 @@ def test_what_is_no_day_of_the_calendar_is_a_wrong_use(
     with pytest.raises(SystemExit) as caught:
         bump.main(clone, [one.format(date) for one in given])
     assert caught.value.code == 2
-    assert f"'{date}' is no day of the calendar" in capsys.readouterr().err
+    assert f"'{date}' is not a date" in capsys.readouterr().err
 
 
 def test_an_identifier_that_moves_is_told_with_the_function_that_finds_it() -> None:
@@ -381,7 +381,7 @@ def test_what_cannot_be_recorded_is_a_question_and_costs_nothing_else(
     report = tmp_path / "report.json"
     assert bump.main(clone, [*unchanged, "--report", str(report)]) == bump.EXIT_DECIDE
     printed = capsys.readouterr()
-    assert f"tests/cassettes/{NEW} was not recorded, for scripts/record failed: " in printed.out
+    assert f"tests/cassettes/{NEW} was not recorded: scripts/record failed: " in printed.out
     assert told in printed.out
     assert f"run scripts/record --revision {NEW}" in printed.out
     assert "Traceback" not in printed.out + printed.err
@@ -400,7 +400,7 @@ def test_what_cannot_be_generated_is_a_question_and_the_fragment_stays(
 
     monkeypatch.setattr(codegen, "generate", surprised)
     assert bump.main(clone, unchanged) == bump.EXIT_DECIDE
-    told = "generated/ was not written, nor cassettes, for no such thing at all; mend spec/"
+    told = "generated/ and the cassettes were not written: no such thing at all; correct spec/"
     assert told in capsys.readouterr().out
     assert {line[3:] for line in status(clone).splitlines()} == {f"spec/{NEW}.yaml", "CHANGELOG.md"}
 

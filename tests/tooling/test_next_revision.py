@@ -309,7 +309,7 @@ def test_the_owners_words_are_at_hand_while_a_person_words_a_description() -> No
     rows = changes.to_describe(carried_with(described), read_wire(theirs), NEWEST.date)
     (row,) = changes.in_order(rows)
     assert row.where == f"{ATTRIBUTES}.progress"
-    assert f"word it in spec/{NEWEST.date}.yaml. The owner says: " in row.what
+    assert f"word it in spec/{NEWEST.date}.yaml. Klaviyo says: " in row.what
     assert row.what.endswith(r'"How\x1b far it is."')
 
 

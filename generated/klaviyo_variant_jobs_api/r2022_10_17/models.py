@@ -21,8 +21,8 @@ class JobStatus(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> JobStatus | None:
-        # A value not listed becomes a member of its own that equals, hashes, sorts and pickles as
-        # its text, and that no iteration over the class gives.
+        # An unknown value becomes a member that equals, hashes, sorts and pickles as its text.
+        # Iteration over the class does not include it.
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
@@ -31,7 +31,7 @@ class JobStatus(StrEnum):
 
 
 if TYPE_CHECKING:
-    # Open for type checkers too: with every known value handled, another may still come.
+    # Type checkers must expect unknown values: new ones are announced as compatible changes.
     AnyJobStatus: TypeAlias = JobStatus | str
 else:
     AnyJobStatus = JobStatus

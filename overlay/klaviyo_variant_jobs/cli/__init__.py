@@ -17,7 +17,7 @@ def main() -> None:
     except KeyboardInterrupt as interrupt:
         sys.exit(signals.exit_code(interrupt))
     finally:
-        # Of a pipe that nobody reads, the last bytes may wait for ever.
+        # The flush may block for ever on a pipe that nobody reads: let signals end it.
         signals.release()
         streams.finish()
 

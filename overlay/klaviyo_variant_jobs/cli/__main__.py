@@ -1,4 +1,4 @@
-"""`python -m klaviyo_variant_jobs.cli`, for where scripts are not on the path."""
+"""`python -m klaviyo_variant_jobs.cli`, for where the command is not on PATH."""
 
 from klaviyo_variant_jobs.cli import main
 

@@ -1,4 +1,4 @@
-"""What a listing is to list: from the options, and from the checkpoint it resumes from."""
+"""What a command asks for: its options, merged with the checkpoint it resumes from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from klaviyo_variant_jobs_api.transport import DEFAULT_BASE_URL
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """What the user asked for on the command line."""
+    """The options of one run."""
 
     command: str
     api_key_file: str | None
@@ -25,7 +25,7 @@ class Asked:
     status: tuple[str, ...]
     fields: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    """The fields that the command itself looks at; empty for what was asked."""
+    """Fields that the command itself needs; empty if it needs none."""
     since: datetime | None
     limit: int | None
     resume: Checkpoint | None
@@ -34,20 +34,20 @@ class Asked:
 
     @property
     def revision_pinned(self) -> str:
-        """The revision: as the checkpoint has it, as asked, or the newest."""
+        """The revision of the checkpoint, else the one asked for, else the newest."""
         if self.resume:
             return self.resume.revision
-        # Not `or`: an empty one is a variable of a script that was never set.
+        # Not `or`: an empty string, such as an unset shell variable, must be refused.
         return NEWEST.date if self.revision is None else self.revision
 
     @property
     def status_listed(self) -> tuple[str, ...]:
-        """The statuses: as the checkpoint has them, or as asked."""
+        """The statuses of the checkpoint, else those asked for."""
         return self.resume.status if self.resume else self.status
 
     @property
     def fields_sent(self) -> tuple[str, ...]:
-        """The fields: as the checkpoint has them, or as asked with what `--since` looks at."""
+        """The fields of the checkpoint, else those asked for and those that `--since` needs."""
         return self.resume.fields if self.resume else self._fields_wanted
 
     @property
@@ -60,7 +60,7 @@ class Asked:
         return ("created_at",) if self.since else ()
 
     def check(self) -> None:
-        """Raise `click.UsageError` for options that do not go with the checkpoint."""
+        """Raise `click.UsageError` for options that differ from the checkpoint."""
         if self.resume is None:
             return
         then = {
@@ -73,29 +73,29 @@ class Asked:
             "--status": self.status,
             "--fields": self.fields and self._fields_wanted,
         }
-        # Revisions that have a job_id ask for it by themselves.
+        # Before 2023-12-15 the client adds job_id to the fields by itself.
         other = [n for n in then if now[n] and {*now[n], "job_id"} != {*then[n], "job_id"}]
         if other:
             run = [f"with {n} {','.join(then[n])}" if then[n] else f"without {n}" for n in other]
             raise click.UsageError(
-                f"--resume goes on with a run {' and '.join(run)}; leave out "
+                f"--resume continues a run {' and '.join(run)}; leave out "
                 f"{' and '.join(other)}, or leave out --resume to list from the start"
             )
         lacking = [field for field in (*self.needs, *self._dated) if field not in then["--fields"]]
         if lacking and then["--fields"]:
             what = "--since" if lacking == ["created_at"] else f"the command {self.command}"
             raise click.UsageError(
-                f"{what} needs {' and '.join(lacking)}, and --resume goes on with a run with "
+                f"{what} needs {' and '.join(lacking)}, but --resume continues a run with "
                 f"--fields {','.join(then['--fields'])}; leave out --resume to list from the start"
             )
 
     def wants(self, job: object) -> bool:
-        """Whether the job is new enough; one whose age is not known is."""
+        """Whether the job is new enough for `--since`; one of unknown age is."""
         created = getattr(getattr(job, "attributes", None), "created_at", None)
         return self.since is None or not isinstance(created, datetime) or created >= self.since
 
     def to_go_on(self, checkpoint: Checkpoint, rows: int) -> str:
-        """The command that goes on from `checkpoint` after `rows` rows were written."""
+        """The command that continues from `checkpoint` after `rows` rows were written."""
         left = self.limit and str(self.limit - rows)
         return self._command_line(("--limit", left), ("--resume", str(checkpoint)))
 

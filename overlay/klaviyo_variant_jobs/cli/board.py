@@ -1,4 +1,4 @@
-"""What is known of watched jobs, and how a terminal or a log shows it."""
+"""The watched jobs, and how a terminal or a log shows them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .rows import STATUS_STYLES, attribute, error_rows
 from .text import visible
 
 _NARROW = 72
-"""Columns; with less a job takes two lines."""
+"""Columns; on a narrower terminal a job takes two lines."""
 _LONGEST_BAR = 30
 _EXAMPLES = 3
 Bars = tuple[str, str, str]
 BARS: Bars = ("━", "╍", "─")
-"""What bars are made of: done, failed, open."""
+"""Characters of a bar for variants that are done, failed and open."""
 ASCII_BARS: Bars = ("#", "!", "-")
 
 
 @attrs.define
 class Tracked:
-    """A job, and how fast it goes."""
+    """A job and its speed."""
 
     job: object
     _first: tuple[float, int] | None = attrs.field(init=False, default=None)
     _last: tuple[float, int] | None = attrs.field(init=False, default=None)
 
     def saw(self, job: object, now: float) -> None:
-        """Take the job as it was at `now`."""
+        """Record the job as seen at `now`, in seconds of the monotonic clock."""
         self.job = job
         if self.status == "processing":
             self._first = self._first or (now, self.processed)
@@ -49,7 +49,7 @@ class Tracked:
         return visible(str(attribute(self.job, "status")))
 
     def count(self, name: str) -> int:
-        """`total`, `completed` or `failed` variants; 0 where it is not known."""
+        """`total`, `completed` or `failed` variants; 0 if unknown."""
         value = attribute(self.job, f"{name}_count")
         return value if isinstance(value, int) else 0
 
@@ -59,12 +59,12 @@ class Tracked:
 
     @property
     def went_well(self) -> bool:
-        """Whether it is complete and nothing failed."""
+        """Whether it is complete without failed variants."""
         return self.status == "complete" and not self.count("failed")
 
     @property
     def rate(self) -> float | None:
-        """Variants a second while it is processed; None where it cannot be told."""
+        """Variants per second while the job is processed; None if unknown."""
         if self.status != "processing" or self._first is None or self._last is None:
             return None
         seconds, variants = (
@@ -73,7 +73,7 @@ class Tracked:
         return variants / seconds if seconds > 0 and variants > 0 else None
 
     def left_s(self, now: float) -> float | None:
-        """Seconds until it ends; None where it cannot be told."""
+        """Estimated seconds until the job ends; None if unknown."""
         if self.rate is None or self._last is None:
             return None
         seen, processed = self._last
@@ -91,7 +91,7 @@ class Board:
         return len(self._tracked)
 
     def saw(self, job: object, now: float) -> Tracked:
-        """Take a job as it was at `now`."""
+        """Record a job as seen at `now`, in seconds of the monotonic clock."""
         tracked = self._tracked.setdefault(job_id(job), Tracked(job))
         tracked.saw(job, now)
         return tracked
@@ -102,7 +102,7 @@ class Board:
         return all(tracked.went_well for tracked in self._tracked.values())
 
     def lines(self, width: int, height: int, now: float) -> Iterator[Text]:
-        """The jobs as a table in so many columns and lines; those at work first."""
+        """The jobs as a table of that many columns and lines; those being processed first."""
         each = 1 if width >= _NARROW else 2
         room = height - (each == 1)
         tracked = sorted(self._tracked.values(), key=_urgency)
@@ -121,7 +121,7 @@ class Board:
             yield _fitting(f"and {len(rest)} more: {_by_status(rest)}", width)
 
     def told(self) -> str:
-        """How far all of it is."""
+        """The progress of all jobs together, in one line."""
         tracked = list(self._tracked.values())
         ended = sum(is_finished(one.job) for one in tracked)
         failed = sum(one.count("failed") for one in tracked)
@@ -132,7 +132,7 @@ class Board:
         )
 
     def summary(self) -> Iterator[str]:
-        """What came of it, and the errors of failed variants by what they say."""
+        """The result, and the errors of failed variants grouped by their detail."""
         tracked = list(self._tracked.values())
         done, failed = (sum(one.count(name) for one in tracked) for name in ("completed", "failed"))
         yield (
@@ -154,7 +154,7 @@ class Board:
 
 
 def line_of(tracked: Tracked) -> str:
-    """A job in a log."""
+    """A job as a log line."""
     failed = tracked.count("failed")
     return f"{tracked.name} {tracked.status} {tracked.processed}/{tracked.count('total')}" + (
         f", {failed} failed" if failed else ""
@@ -162,7 +162,7 @@ def line_of(tracked: Tracked) -> str:
 
 
 def _urgency(tracked: Tracked) -> int:
-    """At work, waiting or unknown, ended with something to look at, ended well."""
+    """Sort key: processing, waiting or unknown, ended with failures, ended well."""
     if tracked.status == "processing":
         return 0
     if not is_finished(tracked.job):

@@ -1,4 +1,4 @@
-"""The commands and what they take."""
+"""The commands and their options."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .stopped import Stopped, unwritten
 
 
 class _Commands(click.Group):
-    """Ends quietly when the reader has had enough, and otherwise never without a word."""
+    """Ends silently when the reader closes the pipe; any other failed write prints a message."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _told():  # --help and --version write already here.
+        with _told():  # --help and --version write here.
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -43,7 +43,7 @@ class _Commands(click.Group):
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Turn what comes from outside into an exit code, and a line where nobody has said one."""
+    """Turn signals and failed writes into an exit code, with a message for the latter."""
     try:
         yield
     except BrokenPipeError:
@@ -80,9 +80,9 @@ def commands() -> None:
 def list_(surroundings: Surroundings, /, **asked: Any) -> None:
     """List jobs, newest first.
 
-    A table sums each job up. csv has the attributes asked for; import its cells as text, because
-    a spreadsheet takes one that begins with =, +, - or @ for a formula. json and ndjson have the
-    whole job.
+    A table shows a summary of each job, csv the attributes asked for, json and ndjson the whole
+    job. Import csv cells as text: a spreadsheet takes a cell that begins with =, +, - or @ for a
+    formula.
     """
     request = Asked(command="list", **asked)
     if not request.summary:
@@ -90,7 +90,7 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
         return
     for flag, given in (("--fields", request.fields), ("--limit", request.limit)):
         if given:
-            raise click.UsageError(f"--summary counts all jobs by itself; leave out {flag}")
+            raise click.UsageError(f"--summary counts all jobs; leave out {flag}")
     if request.resume:
         raise click.UsageError("--summary counts from the start; leave out --resume")
     request = attrs.evolve(request, needs=summary.FIELDS)
@@ -140,7 +140,7 @@ def watch(
 
     Without IDs it watches every job that is or becomes active. A terminal shows a table, a pipe
     gets a line for each change; the result comes last. Exit codes: 0 all complete without
-    failures, 3 failures or cancelled jobs, 4 time ran out.
+    failures, 3 failed variants or cancelled jobs, 4 time ran out.
     """
     from . import watching
 
@@ -160,7 +160,7 @@ def watch(
 
 
 _CONTROL = """\
-Tell it what goes wrong, add jobs, and look at what was asked:
+Script faults, add jobs, and see the requests so far:
   curl {url}/sandbox/faults --json '[429, {{"status": 503, "retry_after": 3}}]'
   curl {url}/sandbox/jobs --json '[{{"variants": 5, "failed": 1, "credential": "pk_mine"}}]'
   curl {url}/sandbox/requests
@@ -204,7 +204,7 @@ def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> 
         except OSError as error:
             raise click.ClickException(f"cannot serve on port {port}: {error.strerror}") from None
         click.echo(
-            "Any key that begins with pk_ will do. Point a client at it with\n"
+            "It accepts any key that begins with pk_. Use it with\n"
             f'  Client("{SANDBOX_KEY}", revision="{NEWEST.date}", base_url="{url}")\n'
             f"  KLAVIYO_API_KEY={SANDBOX_KEY} klaviyo-variant-jobs list --base-url {url}\n"
             + _CONTROL.format(url=url) * control

@@ -1,4 +1,4 @@
-"""The client that a listing asks: with whose key, where, and through what the environment names."""
+"""Makes the client of a command from its options and the environment."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ SANDBOX_KEY = "pk_sandbox"
 def connected(
     asked: Asked, surroundings: Surroundings, progress: Progress
 ) -> Iterator[Client[AnyJob]]:
-    """A client that shows its requests and waits as `progress`.
+    """A client that reports its requests and waits to `progress`.
 
-    Raises `click.UsageError` for options that cannot be used, `Stopped` for such an environment.
+    Raises `click.UsageError` for unusable options, `Stopped` for unusable proxies or certificates
+    in the environment.
     """
     if asked.sandbox and asked.base_url != DEFAULT_BASE_URL:
-        raise click.UsageError("--sandbox answers by itself; give it or --base-url, not both")
+        raise click.UsageError("give --sandbox or --base-url, not both")
     api_key, transport = read_api_key(asked.api_key_file), surroundings.transport
     if asked.sandbox:
         from klaviyo_variant_jobs.sandbox import Sandbox
@@ -63,7 +64,7 @@ def connected(
 
 @contextlib.contextmanager
 def refused() -> Iterator[None]:
-    """What the library refuses before it sends anything is the command line's fault."""
+    """Turn a `ValueError`, which the library raises for bad arguments, into a usage error."""
     try:
         yield
     except ValueError as error:
@@ -78,7 +79,7 @@ def _http_client(transport: httpx.BaseTransport | None, base_url: str) -> httpx.
     try:
         http_client: httpx.Client = own_client(httpx.Client, url)
         return http_client
-    except OSError as error:  # That of the ssl module is one as well.
+    except OSError as error:  # ssl.SSLError is an OSError.
         file = f": {error.filename}" if error.filename else ""
         raise Stopped(f"error: cannot prepare TLS: {error.strerror or error}{file}") from error
     except ValueError as error:

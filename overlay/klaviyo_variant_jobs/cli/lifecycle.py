@@ -1,4 +1,4 @@
-"""The kept revisions: how long each lasts, and how the newest differs from it."""
+"""The rows of `revisions`: lifecycle of each kept revision, and how the newest differs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def state(revision: Revision[Any], today: dt.date) -> str:
 
 
 def in_short(changes: Iterable[Mapping[str, str]]) -> str:
-    """The places that differ, by how grave that is; the sentences are in the JSON output."""
+    """The names of what differs, grouped by level; JSON output has the whole sentences."""
     places: dict[str, list[str]] = {}
     for change in changes:
         names = places.setdefault(change["level"], [])

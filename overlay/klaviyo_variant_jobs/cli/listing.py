@@ -1,4 +1,4 @@
-"""One run over the list of jobs: client, loop, and what to say when it stops halfway."""
+"""One run over the list of jobs, and what it prints when it stops halfway."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def run(
     rows_of: Callable[[AnyJob], Iterable[RowT]],
     last_rows: Callable[[], Iterable[RowT]] = tuple,
 ) -> None:
-    """List jobs, and write the rows of each and those that come after all.
+    """List jobs and write `rows_of` each, then `last_rows`.
 
-    Raises `click.UsageError` for what cannot be asked, `Stopped` when it cannot go on.
+    Raises `click.UsageError` for invalid options, `Stopped` when the run cannot continue.
     """
     asked.check()
     progress = Progress()
@@ -61,7 +61,7 @@ def run(
                 raise failure
             signals.ignore()
             told = written if writer.shown else _Written(place=start)
-            # Before the first page there is no other place to go on from than the start.
+            # Before the first page there is nothing to resume: print no checkpoint.
             listed = progress.pages > 0 or not isinstance(failure, KlaviyoError)
             raise _stopped(failure, asked, told, listed=listed)
         if not written.jobs:
@@ -70,12 +70,12 @@ def run(
 
 @attrs.define
 class _Written:
-    """How far the rows on stdout go."""
+    """How much has been written to stdout."""
 
     place: Checkpoint
     jobs: int = 0
     rows: int = 0
-    """Of the jobs up to `place`."""
+    """Rows of the jobs up to `place`."""
 
 
 def _write(
@@ -95,7 +95,7 @@ def _write(
                 _write_all(rows, writer)
                 written.jobs = progress.jobs = written.jobs + 1
                 written.rows += len(rows)
-            # After the rows: a stop between the two repeats a job rather than lose it.
+            # After the rows: an interrupt in between repeats a job and does not lose it.
             written.place = jobs.checkpoint
             if written.rows == asked.limit:
                 break
@@ -107,7 +107,7 @@ def _write_all(rows: Iterable[RowT], writer: Writer[RowT]) -> None:
 
 
 def _failure_of(step: Callable[[], None]) -> Exception | KeyboardInterrupt | None:
-    """What ended `step` early. Anything: whatever it is, the place to go on from must be told."""
+    """The exception that ended `step`, if any. Any kind: the checkpoint must be printed anyway."""
     try:
         step()
     except KeyboardInterrupt as interrupt:
@@ -118,7 +118,7 @@ def _failure_of(step: Callable[[], None]) -> Exception | KeyboardInterrupt | Non
 
 
 def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """A second Ctrl-C that meets the first one leaving a lock makes an error of both."""
+    """The Ctrl-C behind an error: a second one while a lock is released raises another error."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error
@@ -129,7 +129,7 @@ def _stopped(
 ) -> Stopped:
     where: tuple[str, ...] = ()
     if isinstance(failure, CursorError):
-        # The checkpoint's too: it would be refused for ever.
+        # No checkpoint is printed: the API would refuse its cursor again.
         where = (
             f"{counted(written.jobs, 'job')} written; the API no longer takes the cursor, so list "
             f"from the start with: {asked.from_the_start()}",

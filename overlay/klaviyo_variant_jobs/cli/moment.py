@@ -11,7 +11,8 @@ FORMS = "2026-11-24, 2026-11-24T14:00+01:00, '24 Nov 2026', '24 Nov 2026 14:00',
 
 _YEAR_FIRST = re.compile(r"\d{4}\D")
 _AGO = re.compile(r"(?P<count>\d{1,9}) ?(?P<unit>[mhd])")
-# UTC+3, which people write for +03:00, is read as POSIX has it: -03:00. So is any other name.
+# People mean +03:00 by UTC+3. dateutil reads it, and any other name with a sign, in the POSIX way
+# as -03:00. Refuse it.
 _SIGNED_ZONE = re.compile(r"(utc|gmt|z)[+-]")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -19,9 +20,8 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 def read_moment(text: str, *, now: datetime) -> datetime:
     """The moment that `text` names, in UTC: a whole date with or without a time, or how long ago.
 
-    A date begins at midnight, UTC where no offset is given. Raises `ValueError` for what leaves a
-    part of the date to be guessed, and for `3/4/2026`, which half the world reads the other way
-    round.
+    A date without a time means midnight; without an offset it is in UTC. Raises `ValueError` for an
+    incomplete date, and for one with two readings, such as `3/4/2026`.
     """
     word = text.strip().lower()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -37,28 +37,28 @@ def read_moment(text: str, *, now: datetime) -> datetime:
 
 
 def _date(text: str, word: str) -> datetime:
-    # Imported here: the other commands start without it.
+    # Imported late: it slows the start down, and only --since needs it.
     from dateutil import parser, tz
 
-    # The parser takes what is left out from the default, and even 2026-11-02 the other way round
-    # when it is told to. What is whole is read alike whatever it is told.
+    # The parser fills gaps from `default`, and dayfirst even swaps the parts of 2026-11-02. A whole
+    # date has the same reading whatever the default and the order are.
     defaults = (datetime(2000, 1, 1), datetime(2001, 2, 2))
     orders = (False, not _YEAR_FIRST.match(word))
     with warnings.catch_warnings():
-        # Only a warning by default, after which an unknown zone would pass for UTC.
+        # By default dateutil only warns of an unknown zone and takes it for UTC.
         warnings.simplefilter("error", parser.UnknownTimezoneWarning)
         try:
             readings = [
                 parser.parse(text, default=default, dayfirst=day_first)
                 for default, day_first in itertools.product(defaults, orders)
             ]
-            readings[0].utcoffset()  # Where an offset of more than a day fails.
+            readings[0].utcoffset()  # Raises for an offset of more than a day.
         except parser.UnknownTimezoneWarning:
             raise ValueError(_unknown_zone(text)) from None
-        except (ValueError, ArithmeticError):  # It calculates with numbers of any size.
+        except (ValueError, ArithmeticError):  # Huge numbers raise ArithmeticError.
             raise ValueError(f"{text!r} is no date; write it like one of {FORMS}") from None
     month_first, day_first, other, _ = readings
-    # The year in full: it would read 26-11-02 as a day of 2002.
+    # The year must have four digits: the parser reads 26-11-02 as a day of 2002.
     if month_first != other or f"{month_first.year:04}" not in text:
         raise ValueError(f"{text!r} names no full date; write it like one of {FORMS}")
     if month_first != day_first:

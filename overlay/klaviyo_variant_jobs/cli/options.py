@@ -1,4 +1,4 @@
-"""Arguments as people write them, read into what the library takes."""
+"""The options of the commands, parsed into what the library takes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 @attrs.frozen
 class Surroundings:
-    """The context object of every command: where time and answers come from; for tests."""
+    """The context object of every command: clock and transport, which tests replace."""
 
     clock: Clock = SYSTEM_CLOCK
     transport: httpx.BaseTransport | None = None
@@ -41,7 +41,7 @@ def _moment(ctx: click.Context, param: click.Parameter, text: str | None) -> dat
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if moment > now:
-        raise click.BadParameter(f"{text!r} is {moment:%Y-%m-%d %H:%M} UTC, which is yet to come")
+        raise click.BadParameter(f"{text!r} is {moment:%Y-%m-%d %H:%M} UTC, which is in the future")
     return moment
 
 
@@ -73,13 +73,13 @@ def _names(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
 
 
 _LONGEST_KEY = 4096
-"""Characters; a file or a device with more holds no key."""
+"""Characters; anything longer is not a key."""
 
 
 def read_api_key(file: str | None) -> str | None:
-    """The key in a file (`-` for stdin), or None to have the library take the environment's.
+    """The key in a file (`-` for stdin); None without a file, so that the environment's is used.
 
-    Raises `click.UsageError`, which never quotes what is in the file.
+    Raises `click.UsageError`, which never quotes the content of the file.
     """
     if file is None:
         return None
@@ -90,12 +90,12 @@ def read_api_key(file: str | None) -> str | None:
     except OSError as error:
         raise click.UsageError(f"cannot read the key from {source}: {error.strerror}") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2] == b"p\0":
-        # As `>` and Out-File of PowerShell 5 write it.
+        # PowerShell 5 writes UTF-16 with `>` and Out-File.
         raise click.UsageError(
             f"{source} is UTF-16, not UTF-8; write it again with another encoding, in PowerShell "
             "with: Set-Content -Encoding ascii"
         )
-    # A byte-order mark is dropped; bytes that are no text belong in no key either.
+    # utf-8-sig drops a byte-order mark. Invalid bytes become U+FFFD, which clean_secret refuses.
     text = data.decode("utf-8-sig", errors="replace")
     if len(text) > _LONGEST_KEY:
         raise click.UsageError(f"{source} has more than {_LONGEST_KEY} characters, which is no key")
@@ -140,8 +140,8 @@ since = click.option(
     "--since",
     callback=_moment,
     metavar="WHEN",
-    help=f"Only jobs created since then, UTC unless it names an offset: {FORMS}. All pages are "
-    "read, because the API promises no order.",
+    help=f"Only jobs created since then, in UTC unless WHEN has an offset: {FORMS}. All pages are "
+    "read, because the API does not promise an order.",
 )
 
 
@@ -149,12 +149,12 @@ timeout = click.option(
     "--timeout",
     callback=_duration,
     metavar="TIME",
-    help="Give up after so long: 90s, 10m, 2h, 1d.  [default: never]",
+    help="Give up after TIME: 90s, 10m, 2h, 1d.  [default: never]",
 )
 
 
 def limit(things: str) -> Callable[[FunctionT], FunctionT]:
-    """The option that stops after so many of these."""
+    """The option --limit, which counts `things`."""
     return click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help=f"Stop after N {things}."
     )
@@ -164,8 +164,8 @@ resume = click.option(
     "--resume",
     callback=_checkpoint,
     metavar="TEXT",
-    help="Go on from the checkpoint of an earlier run, with its revision, statuses and fields. "
-    "Give the other options again.",
+    help="Continue from the checkpoint of an earlier run, with its revision, statuses and fields. "
+    "Repeat its other options.",
 )
 output = click.option(
     "--output",
@@ -173,6 +173,6 @@ output = click.option(
     default="table",
     metavar="FORMAT",
     show_default=True,
-    help=f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}. A table comes at the end, the others as "
-    "pages arrive.",
+    help=f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}. A table is written at the end, the others "
+    "as pages arrive.",
 )

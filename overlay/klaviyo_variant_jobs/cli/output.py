@@ -23,21 +23,21 @@ class Layout(Generic[T]):
     """How items of one kind look in each output."""
 
     columns: Sequence[Column[T]]
-    """Of a table."""
+    """The columns of a table."""
     header: Sequence[str]
-    """The first row of CSV."""
+    """The first row of a CSV file."""
     values: Callable[[T], Sequence[str]]
-    """A row of CSV."""
+    """The cells of an item in a CSV file."""
     document: Callable[[T], Any] = lambda item: item
     """What JSON shows of an item."""
 
 
 class Writer(Protocol[T_contra]):
-    """Takes items one by one; `close` writes what must come last, also when it has `failed`."""
+    """Writes items one by one. `close` writes the end, also after a failure (`failed`)."""
 
     @property
     def shown(self) -> bool:
-        """Whether the items written so far can be read, come what may."""
+        """Whether the items written so far are on stdout in a readable form."""
 
     def write(self, item: T_contra) -> None: ...
 
@@ -45,7 +45,7 @@ class Writer(Protocol[T_contra]):
 
 
 def open_writer(output: str, layout: Layout[T], note: Callable[[str], None]) -> Writer[T]:
-    """A writer for one of `OUTPUTS`; `note` takes what a person should know besides the data."""
+    """A writer for one of `OUTPUTS`; `note` is called with remarks for stderr."""
     if output == "table":
         return _TableWriter(layout, note)
     if output == "csv":
@@ -68,7 +68,7 @@ class _NdjsonWriter(Generic[T]):
 
 
 class _JsonWriter(Generic[T]):
-    """One array, written as it grows, and closed in any case so that it can be read."""
+    """One array, written as it grows; closed even after a failure, so that it can be parsed."""
 
     def __init__(self, layout: Layout[T]) -> None:
         self._document = layout.document
@@ -77,7 +77,7 @@ class _JsonWriter(Generic[T]):
 
     def write(self, item: T) -> None:
         text = self._before + json_line(self._document(item))
-        # Before the writing, in which a signal may come after the text has gone.
+        # Set first: a signal may interrupt the write after the text is out.
         self._before = ",\n"
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -95,7 +95,7 @@ class _CsvWriter(Generic[T]):
         self._header: Sequence[str] | None = layout.header
         self._values = layout.values
         self._rows = csv.writer(sys.stdout, lineterminator="\n")
-        # A file gets the data as it is; a terminal would obey it.
+        # A file gets the raw data; a terminal would run its escape sequences.
         self._on_terminal = sys.stdout.isatty()
 
     def write(self, item: T) -> None:
@@ -115,7 +115,7 @@ class _CsvWriter(Generic[T]):
 
 
 class _TableWriter(Generic[T]):
-    """Keeps the cells until the end: no width is known before the last row."""
+    """Keeps all cells until the end: column widths depend on the last row."""
 
     def __init__(self, layout: Layout[T], note: Callable[[str], None]) -> None:
         self._columns = layout.columns
@@ -128,7 +128,7 @@ class _TableWriter(Generic[T]):
 
     def close(self, *, failed: bool = False) -> None:
         if failed and not self._rows:
-            return  # The head of a table without rows would say that there are no jobs.
+            return  # An empty table would look as if there were no jobs.
         text, left_out = render(self._columns, self._rows)
         sys.stdout.write(text)
         sys.stdout.flush()

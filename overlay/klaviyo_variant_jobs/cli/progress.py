@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a listing runs."""
+"""Progress on stderr while a command runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .text import visible
 
 _TICK_S = 1.0
 _SAID_EVERY_S = 30.0
-"""How often a wait that goes on is told where there is no line to tell it on."""
+"""Without a terminal, how often a long wait is reported."""
 
 
 class Progress:
-    """Pages, jobs and waits on one line of a terminal; notes on lines of their own anywhere.
+    """Shows pages, jobs and waits on one line of a terminal; notes get lines of their own.
 
-    Without a terminal only notes are written, also of what the client tries again.
+    Without a terminal it writes notes only, retries included.
     """
 
     pacing = "pacing,"
-    """What a wait after a good answer is called."""
+    """Label of a wait after a response with status 200."""
 
     def __init__(self) -> None:
         self.pages = 0
@@ -40,11 +40,11 @@ class Progress:
         self._silent_s = _SAID_EVERY_S
 
     def requested(self, request: httpx.Request) -> None:
-        """A request goes out; hook of the HTTP client."""
+        """Hook of the HTTP client for each request."""
         self._answer = None
 
     def responded(self, response: httpx.Response) -> None:
-        """An answer has come; hook of the HTTP client."""
+        """Hook of the HTTP client for each response."""
         self._answer = response.status_code
         if response.status_code == 200:
             self.pages += 1
@@ -52,7 +52,7 @@ class Progress:
         self._draw("")
 
     def waiting(self, seconds_left: float) -> None:
-        """The client waits before its next request."""
+        """Show a wait before the next request."""
         if self._answer == 429:
             why = "rate limited,"
         elif self._answer == 200:
@@ -72,7 +72,7 @@ class Progress:
         self._console.file.flush()
 
     def _say(self, wait: str) -> None:
-        """Tell a wait where there is no line, at once and every half a minute; pacing is none."""
+        """Without a terminal, note a wait at once and every 30 s, but no wait for the quota."""
         if self._live or self._answer == 200:
             return
         if self._silent_s >= _SAID_EVERY_S:
@@ -81,7 +81,7 @@ class Progress:
         self._silent_s += _TICK_S
 
     def clear(self) -> None:
-        """Take the line away, before anything else is written to the terminal."""
+        """Erase the line before anything else is written to the terminal."""
         if self._drawn:
             self._console.file.write("\r\x1b[K")
             self._console.file.flush()
@@ -138,7 +138,7 @@ class _Notes(logging.Handler):
 
 @contextlib.contextmanager
 def warnings_as_notes(progress: Progress) -> Iterator[None]:
-    """Show what the library warns of."""
+    """Show the warnings of the library as notes."""
     logger, handler = logging.getLogger("klaviyo_variant_jobs"), _Notes(progress)
     logger.addHandler(handler)
     try:

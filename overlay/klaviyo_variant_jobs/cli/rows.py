@@ -1,4 +1,4 @@
-"""What each output shows of jobs and of their errors."""
+"""The rows and columns of jobs and of their errors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ STATUS_STYLES = {"complete": "green", "processing": "cyan", "cancelled": "dim"}
 
 
 def attribute(job: object, name: str) -> Any:
-    """An attribute of a job; None when there is none."""
-    # An API that sends something else where a job or its attributes belong gets a row all the same.
+    """An attribute of a job; None if the job, its attributes or the attribute is missing."""
     return getattr(getattr(job, "attributes", None), name, None)
 
 
@@ -49,7 +48,7 @@ def _red(text: str) -> str:
 @attrs.frozen
 class _JobColumn:
     fields: frozenset[str]
-    """Shown when any of these is asked for."""
+    """The column is shown when any of these is asked for."""
     column: Column[Any]
 
 
@@ -76,9 +75,9 @@ _JOB_COLUMNS = (
 
 
 def job_layout(revision: Revision[Any], fields: Sequence[str]) -> Layout[Any]:
-    """Jobs of a revision; of all fields when `fields` is empty.
+    """Jobs of a revision, with all fields when `fields` is empty.
 
-    A table sums up, CSV has every attribute that was asked for, JSON the whole job.
+    A table shows a summary, CSV every attribute asked for, JSON the whole job.
     """
     header = ["id", *(f for f in fields or revision.fields if f not in ("id", "job_id"))]
     return Layout(
@@ -89,7 +88,7 @@ def job_layout(revision: Revision[Any], fields: Sequence[str]) -> Layout[Any]:
 
 
 def _columns_for(fields: Sequence[str]) -> list[Column[Any]]:
-    """The columns for fields named by the user, who wants to see them all."""
+    """The columns for the fields the user named; none of them is optional."""
     asked = {"id", *fields}
     columns = [attrs.evolve(c.column, optional=False) for c in _JOB_COLUMNS if c.fields & asked]
     known = frozenset[str]().union(*(c.fields for c in _JOB_COLUMNS))
@@ -100,7 +99,7 @@ ErrorRow = Mapping[str, Any]
 
 
 def error_rows(job: object) -> Iterator[ErrorRow]:
-    """The errors of a job, one row each; real ones may have little more than a detail."""
+    """The errors of a job, one row each. Real ones may have only detail, meta and source."""
     errors = attribute(job, "errors")
     for error in errors if isinstance(errors, list) else []:
         meta = getattr(error, "meta", None)
@@ -120,7 +119,7 @@ def _said(error: object) -> Any:
 
 
 def mapping_layout(columns: Sequence[Column[Any]], names: Sequence[str]) -> Layout[Any]:
-    """Rows that are mappings already."""
+    """The layout of rows that are mappings; `names` are the keys for CSV."""
     return Layout(
         columns=columns,
         header=names,

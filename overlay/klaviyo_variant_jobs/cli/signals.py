@@ -1,4 +1,4 @@
-"""The signals that ask a command to stop: Ctrl-C, and SIGTERM as service managers send it."""
+"""The signals that stop a command: SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ASKING_TO_STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come; whatever minds Ctrl-C minds it too."""
+    """Raised on SIGTERM; code that handles Ctrl-C handles it too."""
 
 
 def watch() -> None:
@@ -19,18 +19,18 @@ def watch() -> None:
 
 
 def ignore() -> None:
-    """Let nothing interrupt the last words; does nothing where `watch` was not called."""
+    """Ignore signals while the last messages are written; no effect unless `watch` was called."""
     if signal.getsignal(signal.SIGTERM) is _terminate:
         _handle_by(signal.SIG_IGN)
 
 
 def release() -> None:
-    """Let a signal end the process at once, without a word: all words have been said."""
+    """Let a signal end the process at once: all messages are written."""
     _handle_by(signal.SIG_DFL)
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """What a shell calls the end by that signal: 130 or 143."""
+    """The exit code that shells use for the signal: 130 or 143."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 

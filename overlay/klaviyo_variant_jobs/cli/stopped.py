@@ -1,4 +1,4 @@
-"""How a command says that it cannot go on."""
+"""The exception of a command that cannot continue."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .text import visible
 
 
 class Stopped(click.ClickException):
-    """Ends the command with `code` and its message on stderr, a line each."""
+    """Ends the command with `code`, and writes the lines to stderr."""
 
     def __init__(self, *lines: str, code: int = 1) -> None:
         super().__init__("\n".join(visible(line) for line in lines))
-        self.exit_code = code  # type: ignore[misc]  # of the class, says click
+        self.exit_code = code  # type: ignore[misc]  # a ClassVar in click
 
     def show(self, file: Any = None) -> None:
         click.echo(self.message, err=True)
 
 
 def unwritten(error: OSError) -> str:
-    """What to say when stdout does not take the data."""
+    """The message for a failed write to stdout."""
     return f"error: cannot write to standard output: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""Standard streams as a command may find them: closed, full, or without letters for the data."""
+"""Standard streams that are closed, full, or whose encoding lacks characters of the data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def prepare() -> None:
-    """Have stdout take any text, and stderr fail at nothing. Exits when stdout is closed."""
-    # A closed stream's number goes to the next file that is opened, so let that be this one: else
-    # it would be a connection, and what is meant for the stream would go into it.
+    """Make stdout accept any text and stderr never fail. Exits if stdout is closed."""
+    # The next file that is opened gets the number of a closed stream. Let that be os.devnull: if it
+    # were a connection, text for the stream would go to the server.
     if sys.stdin is None:
         sys.stdin = Path(os.devnull).open()  # noqa: SIM115 - open to the end
     if sys.stdout is None:
@@ -24,12 +24,12 @@ def prepare() -> None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_ESCAPING)
-    with contextlib.suppress(io.UnsupportedOperation):  # A test's has no number.
+    with contextlib.suppress(io.UnsupportedOperation):  # A test's stream has no fileno.
         sys.stderr = _never_failing(sys.stderr.fileno(), sys.stderr.encoding)
 
 
 def finish() -> None:
-    """Write what stdout holds back; drop what it does not take, else Python fails on it at exit."""
+    """Flush stdout. If that fails, drop the rest, or Python would fail on it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -44,7 +44,7 @@ def _never_failing(number: int, encoding: str) -> io.TextIOWrapper:
 
 
 class _Unfailing(io.FileIO):
-    """Drops what it cannot write: a full disk under stderr is not to change how a command ends."""
+    """Drops what it cannot write: a full disk under stderr must not change the exit code."""
 
     def write(self, data: Any) -> int:
         with contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ class _Unfailing(io.FileIO):
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    """As JSON escapes it, which is right within JSON and can be read anywhere else."""
+    """Escape as JSON does: valid inside JSON, and readable elsewhere."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end

@@ -15,18 +15,18 @@ SummaryRow = Mapping[str, Any]
 
 _COUNTED = {"variants": "total_count", "done": "completed_count", "failed": "failed_count"}
 FIELDS = ("status", *_COUNTED.values())
-"""The attributes that are looked at."""
+"""The attributes that are counted."""
 
 
 @attrs.define
 class Summary:
-    """Counts jobs; `statuses` are told even where there is none."""
+    """Counts jobs; each of `statuses` gets a row even without jobs."""
 
     statuses: Sequence[str]
     _counts: dict[str, dict[str, int]] = attrs.field(init=False, factory=dict)
 
     def add(self, job: object) -> tuple[SummaryRow, ...]:
-        """Count a job; the rows, none, that tell of it alone."""
+        """Count a job. Returns no rows: those come at the end, from `rows`."""
         status = attribute(job, "status")
         counts = self._counts.setdefault(str(status), dict.fromkeys(("jobs", *_COUNTED), 0))
         counts["jobs"] += 1
@@ -36,7 +36,7 @@ class Summary:
         return ()
 
     def rows(self) -> Iterator[SummaryRow]:
-        """One for each status, in lifecycle order, and one for all."""
+        """One row for each status, in lifecycle order, and one for all jobs."""
         total = dict.fromkeys(("jobs", *_COUNTED), 0)
         for status in dict.fromkeys((*self.statuses, *self._counts)):
             counts = self._counts.get(status) or dict.fromkeys(total, 0)

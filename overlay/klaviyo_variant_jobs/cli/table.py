@@ -1,4 +1,4 @@
-"""Tables that fit where they are shown: fewer columns, then a block per row, never cut data."""
+"""Tables that fit the terminal: first fewer columns, then a block per row; no value is cut."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ T = TypeVar("T")
 
 _GAP = 2
 _NARROWEST = 16
-"""Cells that long text may be folded to."""
+"""The least width, in cells, that long text is folded to."""
 _BLOCK_NARROWEST = 6
-"""The same in a block. A terminal with less wraps lines itself; rich would cut or drop the text."""
+"""The same in a block. On narrower terminals lines wrap: rich would cut or drop the text."""
 
 
 @attrs.frozen
 class Column(Generic[T]):
-    """One column: its heading, and what it shows of an item."""
+    """One column: its heading, and the text of its cells."""
 
     heading: str
     cell: Callable[[T], str]
     optional: bool = attrs.field(default=False, kw_only=True)
-    """Left out, the last one first, where there is no room."""
+    """Left out, the last one first, if the table is too wide."""
     folds: bool = attrs.field(default=False, kw_only=True)
-    """Long text, which may take several lines."""
+    """Whether the text may take several lines."""
     right: bool = attrs.field(default=False, kw_only=True)
-    """Numbers, aligned by their last digit."""
+    """Whether it is aligned to the right, for numbers."""
     style: Callable[[str], str] = attrs.field(default=lambda text: "", kw_only=True)
-    """The style of a cell by its text, in the words of rich."""
+    """The rich style of a cell, by its text."""
 
 
 def render(columns: Sequence[Column[Any]], rows: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
     """The rows as text for stdout, and the headings of the columns left out.
 
-    On a terminal everything fits its width. Piped, every column is there and nothing is folded.
+    On a terminal the text fits its width. In a pipe it has every column, and nothing is folded.
     """
     on_terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
@@ -105,7 +105,7 @@ def _blocks(columns: Sequence[Column[Any]], rows: Sequence[Sequence[str]]) -> li
 
 
 def _captured(console: Console, shown: Sequence[Table | Text]) -> str:
-    # Written by us, not by rich, which ends the process when a pipe has been closed.
+    # Captured and not printed by rich, which ends the process when a pipe is closed.
     with console.capture() as capture:
         for part in shown:
             console.print(part)

@@ -1,4 +1,4 @@
-"""Values as text: safe to look at on a terminal, and plain for files."""
+"""Values as text: escaped for a terminal, plain for files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ NOTHING = "-"
 
 
 def visible(text: str) -> str:
-    """The text with everything that could steer a terminal written as an escape (`\\x1b`).
-
-    Besides control characters that is what reorders or hides the text around it.
-    """
+    """The text with control characters and those that hide or reorder text escaped (`\\x1b`)."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -33,16 +30,16 @@ def cell(value: object) -> str:
 
 
 def _moment(moment: datetime) -> str:
-    # One whose year in UTC would be 0 or 10000 keeps its own offset.
+    # A time whose year in UTC would be 0 or 10000 keeps its own offset.
     with contextlib.suppress(OverflowError):
         moment = moment.astimezone(UTC)
     return moment.isoformat(" ", "seconds").replace("+00:00", "Z")
 
 
 def plain(value: object) -> str:
-    """A value in a file; empty for nothing, JSON for what is more than one value.
+    """A value in a file: empty for None, JSON for lists and objects.
 
-    Half of a surrogate pair, which no file can hold, is written as an escape (`\\ud83d`).
+    A lone surrogate, which UTF-8 cannot encode, is written as an escape (`\\ud83d`).
     """
     value = _builtin(value)
     if value is None:
@@ -53,7 +50,7 @@ def plain(value: object) -> str:
 def json_line(document: object) -> str:
     """A document as JSON on one line, every field of a model included, times in ISO 8601.
 
-    What could steer a terminal is escaped as in `visible`, so that a reader gets it back exactly.
+    Characters that `visible` escapes are escaped in the JSON way, so parsing gives them back.
     """
     text = _json(document)
     if text.isprintable():
@@ -61,7 +58,7 @@ def json_line(document: object) -> str:
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
-# Integers too long for Python to convert come as decimals.
+# Integers too long for Python to convert are decoded as decimals.
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -73,7 +70,7 @@ def _json(value: object) -> str:
 
 
 def _json_of_anything(value: Any) -> str:
-    """Also of what msgspec refuses: half a surrogate pair, an `int` of more than 4,300 digits."""
+    """JSON of values that msgspec refuses: lone surrogates, an `int` of more than 4,300 digits."""
     if isinstance(value, dict):
         members = (f"{_json_of_anything(k)}:{_json_of_anything(v)}" for k, v in value.items())
         return f"{{{','.join(members)}}}"

@@ -35,9 +35,9 @@ EXIT_OUT_OF_TIME = 4
 def run(
     asked: Asked, ids: Sequence[str], timeout_s: float | None, surroundings: Surroundings
 ) -> int:
-    """Watch jobs until they have ended, tell of them, and return the exit code.
+    """Watch jobs until they have ended, show their changes, and return the exit code.
 
-    Raises `click.UsageError` for what cannot be asked, `Stopped` when it cannot go on.
+    Raises `click.UsageError` for invalid options, `Stopped` when the watch cannot continue.
     """
     board = Board(BARS if _utf(sys.stdout.encoding) else ASCII_BARS)
     shown = _Table(board, surroundings.clock) if _on_terminal() else _Lines(surroundings.clock)
@@ -81,7 +81,7 @@ def _on_terminal() -> bool:
 
 
 class _Shown(Protocol):
-    """Where changes are seen."""
+    """Shows changes: as a table or as lines."""
 
     progress: Progress
 
@@ -121,7 +121,7 @@ class _Lines:
 
 
 class _Table:
-    """The board, drawn anew at each change and each second of a wait."""
+    """The board, redrawn at each change and each second of a wait."""
 
     def __init__(self, board: Board, clock: Clock) -> None:
         self._board = board
@@ -175,7 +175,7 @@ class Block:
 
 
 class _Footer(_Waits):
-    """Waits stand below the table, and notes above it."""
+    """Shows waits below the table and notes above it."""
 
     def __init__(self, console: Console, draw: Callable[[str], None]) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class _Footer(_Waits):
             super().note(text)
 
     def clear(self) -> None:
-        """Nothing of its own stands on a line."""
+        """Nothing to erase: the table shows the waits."""
 
     def _draw(self, wait: str) -> None:
         self._draw_footer(wait.removeprefix(", "))

@@ -7,8 +7,8 @@
     ...         sum(1 for _ in client.iter_jobs())
     250
 
-In tests, `VirtualClock` lets an hour of rate limits pass in no time: give the same clock to the
-sandbox and to the client, and reach the one from the other through `Sandbox.transport()`.
+In tests, give the sandbox and the client the same `VirtualClock`, on which waits take no time, and
+let the client send through `Sandbox.transport()`.
 """
 
 from klaviyo_variant_jobs.sandbox.access import identity_of

@@ -1,4 +1,4 @@
-"""Who asks: credentials, the account whose quota they use, and what a log may call them."""
+"""Credentials: which are accepted, whose account and quota they use, how the log names them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from klaviyo_variant_jobs.sandbox import refusals
 
 @attrs.frozen
 class Caller:
-    """A credential that was let in. `identity` tells credentials apart without the secret.
+    """An accepted credential. `identity` names it without the secret.
 
-    `account` is whose jobs it sees, `quota` which requests are counted together.
+    It sees the jobs of `account`. Requests with the same `quota` are counted together.
     """
 
     identity: str
@@ -24,12 +24,12 @@ class Caller:
 
 
 def identity_of(secret: str) -> str:
-    """A short name for a key or token that does not give it away."""
+    """A short name for a key or token: eight hex digits of its SHA-256."""
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
 
 
 class Access:
-    """Looks callers up by their Authorization header."""
+    """Finds the caller of an Authorization header."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Access:
         """Who sent this header.
 
         Raises:
-            Refusal: nobody the sandbox lets in.
+            Refusal: the sandbox does not accept it.
         """
         if authorization is None:
             raise refusals.not_authenticated()
@@ -60,7 +60,7 @@ class Access:
         """The account of a key or token.
 
         Raises:
-            ValueError: it is one that the sandbox does not let in. The message does not quote it.
+            ValueError: the sandbox does not accept it. The message does not quote it.
         """
         try:
             if credential.startswith("pk_") or credential in (self._api_keys or {}):
@@ -68,7 +68,7 @@ class Access:
             return self._account_of_token(credential)
         except refusals.Refusal:
             raise ValueError(
-                "the sandbox lets no such credential in: see its api_keys and access_tokens"
+                "the sandbox does not accept this credential; see its api_keys and access_tokens"
             ) from None
 
     def check_scope(self, caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""The fake API: from a request, the clock and the jobs to an answer."""
+"""The fake API: makes the response to a request from the jobs and the clock."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ JSON_API = "application/vnd.api+json"
 class Sandbox:
     """A fake of the API's list of catalog variant bulk create jobs.
 
-    Call it through `transport()` in virtual time, through `serve()` over real HTTP, or hand
-    `handle()` a `Request`. Everything in it follows from the arguments, the clock, and the requests
-    so far. Safe to use from many threads.
+    Reach it through `transport()` in virtual time, through `serve()` over real HTTP, or pass a
+    `Request` to `handle()`. Its responses depend on the arguments, the clock and the requests so
+    far, and on nothing else. It is thread-safe.
 
         clock = VirtualClock()
         sandbox = Sandbox(jobs=0, clock=clock)
@@ -51,38 +51,38 @@ class Sandbox:
         assert client.wait([job.id], timeout=600)[job.id].attributes.failed_count == 2
         assert sandbox.count(status=429) == 1
 
-    A `SandboxJob` is queued, processed and complete as time passes, unless it is told otherwise; a
-    `Fault` is a refusal, another body, or a connection that breaks. `identity_of` names credentials
-    as the log in `requests` does. Fixtures of all this for pytest are in
+    By default a `SandboxJob` is queued, processed and complete as time passes. A `Fault` is an
+    error status, another body, or a broken connection. The pytest fixtures are in
     `klaviyo_variant_jobs.sandbox.pytest_plugin`.
 
     Attributes:
-        clock: by which it lives.
-        requests: a `Record` of each request so far, in their order.
+        clock: the clock passed in.
+        requests: a `Record` of each request so far, oldest first. It names credentials by
+            `identity_of`.
 
     Args:
         jobs: how many sample jobs, or the jobs themselves, newest first.
-        clock: by which jobs age, windows turn and revisions retire.
+        clock: sets the age of jobs, the windows of the quota and today's date.
         api_keys: the account of each private key; keys of one account share its quota. By default
-            every key that begins with `pk_` is let in, each to an account of its own.
-        access_tokens: the account of each OAuth token. By default every token is let in, all to
-            one account. The app's quota is not that of the account's keys.
+            every key that begins with `pk_` is accepted and has an account of its own.
+        access_tokens: the account of each OAuth token. By default every token is accepted, and all
+            share one account. Tokens have a quota apart from that of the account's keys.
         without_scope: keys and tokens that lack `catalogs:read`.
         burst: requests per second and account; by default the tightest of the kept revisions.
         steady: requests per minute and account; by default the tightest of the kept revisions.
-        daily: requests per day and account; None for no such window.
-        window_offset_seconds: where windows begin: at this moment of the clock's monotonic time,
-            and at every multiple of their length before and after.
-        named_window: the window that RateLimit headers speak of: always the `burst` window, or the
-            `scarcer` one, with fewer places left.
-        jobs_per_page: how many jobs a full page holds; the API has no parameter for it.
-        variants_per_job: in sample jobs.
-        retired: dates of revisions that have been retired. Kept revisions are served otherwise,
-            even those that the live API has retired.
-        seed: of ids and sample jobs.
+        daily: requests per day and account; None for no limit.
+        window_offset_seconds: windows begin at this moment of the clock's monotonic time, and at
+            every multiple of their length before and after.
+        named_window: the window that RateLimit headers name: always `burst`, or the `scarcer` one,
+            which has fewer requests left.
+        jobs_per_page: jobs on a full page; the API has 100 and no parameter for it.
+        variants_per_job: variants of each sample job.
+        retired: dates of revisions to treat as retired. All other kept revisions are served, even
+            those that the live API has retired.
+        seed: seed of ids and sample jobs.
 
     Raises:
-        ValueError: `retired` names a revision that never was.
+        ValueError: `retired` names a revision that was never published.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Sandbox:
             jobs = sample_jobs(jobs, now=now, variants=variants_per_job, seed=seed)
         self._jobs.add(jobs, now)
 
-    # What tests and demos do to it
+    # For tests and demos
 
     @property
     def jobs(self) -> list[SandboxJob]:
@@ -135,19 +135,19 @@ class Sandbox:
         """Add jobs, the newest first, and return them with their ids and dates.
 
         Args:
-            jobs: as they are to be; a `SandboxJob()` goes through its whole life.
-            credential: a key or token, to whose account the jobs belong; None gives them to every
-                account, like those that the sandbox began with.
+            jobs: the jobs; a `SandboxJob()` goes from queued to complete as time passes.
+            credential: a key or token whose account gets the jobs; None gives them to every
+                account, like the jobs that the sandbox was made with.
 
         Raises:
-            ValueError: the sandbox does not let the credential in.
+            ValueError: the sandbox does not accept the credential.
         """
         account = None if credential is None else self._access.account_of(credential)
         with self._lock:
             return self._jobs.add(jobs, self.clock.time(), account)
 
     def change_job(self, job_id: str, **changes: Any) -> SandboxJob:
-        """Give a job other values for some of `SandboxJob`'s arguments.
+        """Change arguments of a `SandboxJob`, by name; returns the changed job.
 
         Raises:
             KeyError: there is no such job.
@@ -156,7 +156,7 @@ class Sandbox:
             return self._jobs.change(job_id, self.clock.time(), **changes)
 
     def remove_job(self, job_id: str) -> None:
-        """Take a job off the list.
+        """Remove a job from the list.
 
         Raises:
             KeyError: there is no such job.
@@ -165,7 +165,7 @@ class Sandbox:
             self._jobs.remove(job_id)
 
     def fail_next(self, *faults: Fault | int) -> None:
-        """Let the next requests fail, one with each fault; a number is a fault of that status.
+        """Let the next requests fail, each with one fault; a number means a fault of that status.
 
         sandbox.fail_next(429, Fault(status=503, retry_after=3), Fault(delivery="drop"))
         """
@@ -174,12 +174,12 @@ class Sandbox:
 
     @property
     def faults_left(self) -> list[Fault]:
-        """Faults that no request has met yet."""
+        """Faults given to `fail_next` that have not been used yet."""
         with self._lock:
             return list(self._faults)
 
     def count(self, *, credential: str | None = None, status: int | None = None) -> int:
-        """How many requests were made, with this key or token, and answered with this status."""
+        """The number of requests with this key or token that were answered with this status."""
         identity = None if credential is None else identity_of(credential)
         with self._lock:
             return sum(
@@ -188,25 +188,28 @@ class Sandbox:
                 for record in self.requests
             )
 
-    # How it is reached
+    # Ways to reach it
 
     def transport(self) -> httpx.MockTransport:
-        """For `httpx.Client(transport=…)` and `httpx.AsyncClient(transport=…)`."""
+        """A transport for `httpx.Client(transport=…)` and `httpx.AsyncClient(transport=…)`."""
         return transport_of(self.handle, self.clock)
 
     def serve(self, *, port: int = 0, control: bool = False) -> Server:
         """A context manager that serves HTTP on the loopback interface, at its `base_url`.
 
         Args:
-            port: 0 takes a free one.
-            control: whether other programs may script faults and jobs at `/sandbox/`, as
-                `klaviyo_variant_jobs.sandbox.control` tells.
+            port: 0 for a free one.
+            control: whether programs may script faults and jobs at `/sandbox/`; see
+                `klaviyo_variant_jobs.sandbox.control`.
+
+        Raises (when the block is entered):
+            OSError: the port cannot be used.
         """
         told = Control(self) if control else None
         return Server(self.handle, self.clock, port=port, control=told)
 
     def handle(self, request: Request) -> Response:
-        """Answer one request, now."""
+        """Answer one request, at the current time of the clock."""
         with self._lock:
             fault = self._faults.popleft() if self._faults else None
             request_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -231,9 +234,9 @@ class Sandbox:
             )
             return response
 
-    # The order is that of the framework the API shows through its throttling message: version,
-    # credential, throttle, and only then what the request asks for. A recorded 403 tells of the
-    # quota, so it was counted; a 401 does not. Headers come in the order recorded.
+    # The checks are in the order of Django REST framework, whose words the throttling message has:
+    # version, credential, throttle, then the query. A recorded 403 has RateLimit headers, so it was
+    # counted; a recorded 401 has none. Headers are in the recorded order.
 
     def _answer(self, request: Request, request_id: str) -> tuple[Caller | None, Response]:
         caller = None
@@ -243,7 +246,6 @@ class Sandbox:
             served = self._revision(request)
             media_type = served.revision.media_type
             caller = self._access.caller(request.headers.get("authorization"))
-            # Counted as of now: a client cannot know when between send and answer that is.
             headers += self._count(caller)
             headers += served.headers
             self._access.check_scope(caller)
@@ -262,7 +264,7 @@ class Sandbox:
         asked = self._lifecycle.asked(request.headers.get("revision"), today)
         opted_out = request.headers.get(OPT_OUT_HEADER) == "1"
         served = self._lifecycle.served(asked, today, opted_out=opted_out)
-        # A request that is forwarded comes with the path of the revision it was written for.
+        # A request for a revision that is not kept may have that revision's own path.
         own = self._lifecycle.kept(asked)
         paths = {own.path} if own else {served.revision.path, _collection_path(served) + "/"}
         if request.path not in paths:
@@ -288,7 +290,7 @@ def _collection_path(served: Served) -> str:
 
 
 def _windows(burst: int | None, steady: int | None, daily: int | None) -> list[Window]:
-    # The owner applies today's limits to old revisions too, so the tightest fragment holds for all.
+    # Klaviyo applies today's limits to old revisions too, so the tightest fragment holds for all.
     if burst is None:
         burst = min(revision.burst for revision in registry.REVISIONS)
     if steady is None:

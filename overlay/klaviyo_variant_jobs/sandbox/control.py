@@ -1,9 +1,9 @@
-"""What a served sandbox can be told by programs in any language, as JSON over HTTP.
+"""Controls a served sandbox from programs in any language, by JSON over HTTP.
 
     POST /sandbox/faults    [429, {"status": 503, "retry_after": 3}, {"delivery": "drop"}]
-    GET  /sandbox/faults    how many of them no request has met yet
+    GET  /sandbox/faults    how many faults have not been used yet
     POST /sandbox/jobs      [{"variants": 5, "failed": 1}, {"credential": "pk_mine"}]
-    GET  /sandbox/requests  what was asked so far
+    GET  /sandbox/requests  the requests so far
 
 The members are the arguments of `Fault` and of `SandboxJob`, with the `credential` of
 `Sandbox.add_jobs`.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/sandbox/"
 LONGEST = 1024 * 1024
-"""Bytes of a body."""
+"""The most bytes of a body."""
 
 
 class _Fault(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,13 +54,13 @@ class _Job(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Control:
-    """Does with `sandbox` what requests tell it."""
+    """Carries out control requests on `sandbox`."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def handle(self, method: str, path: str, body: bytes) -> Response:
-        """The answer to a request whose path begins with `PREFIX`."""
+        """The response to a request whose path begins with `PREFIX`."""
         commands: Mapping[tuple[str, str], Callable[[bytes], Any]] = {
             ("POST", "faults"): self._fail_next,
             ("GET", "faults"): lambda _: self._faults_left(),
@@ -90,7 +90,7 @@ class Control:
 
     def _add_jobs(self, body: bytes) -> Sequence[Mapping[str, Any]]:
         added = []
-        # The last is the oldest, and each call adds jobs younger than all others.
+        # The list is newest first, and each added job becomes the newest: add the last one first.
         for job in reversed(msgspec.json.decode(body, type=list[_Job])):
             arguments = msgspec.structs.asdict(job)
             credential = arguments.pop("credential")
@@ -102,7 +102,7 @@ class Control:
 
 
 def refused() -> Response:
-    """The answer to a POST of another kind."""
+    """The response to a POST that is not JSON or is too long."""
     message = f"send application/json with its Content-Length, at most {LONGEST} bytes"
     return _answer(415, {"message": message})
 

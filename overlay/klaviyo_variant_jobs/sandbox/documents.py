@@ -17,13 +17,13 @@ from klaviyo_variant_jobs_api.registry import Revision
 
 RESOURCE_TYPE = "catalog-variant-bulk-create-job"
 
-# Timestamps in the owner's documents carry an offset from this revision on.
+# In Klaviyo's OpenAPI documents timestamps have an offset since this revision.
 _OFFSETS_SINCE = "2024-05-15"
 
 
 @attrs.frozen(kw_only=True)
 class Shape:
-    """What a page has in one revision, read from the generated models."""
+    """The members of a page in one revision, read from the generated models."""
 
     revision: Revision[Any]
     attributes: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Shape:
 
     @property
     def timestamps_have_offsets(self) -> bool:
-        """Whether times end in `+00:00`; without an offset they mean UTC."""
+        """Whether times end in `+00:00`; without an offset they are UTC."""
         return self.revision.date >= _OFFSETS_SINCE
 
 
@@ -62,10 +62,10 @@ def page(
 
     Args:
         shape: of the revision that is served.
-        jobs: in the order they are listed.
-        fields: the attributes that were asked for; None for all.
-        links: by name; those the revision does not have are left out.
-        collection_url: absolute, without a trailing slash; the jobs' own links begin with it.
+        jobs: in their order on the page.
+        fields: the attributes to include; None for all.
+        links: by name; links that the revision lacks are left out.
+        collection_url: absolute, without a trailing slash; start of the links of jobs.
     """
     document: dict[str, Any] = {
         "data": [_job(shape, state, fields, collection_url) for state in jobs],
@@ -89,7 +89,7 @@ def _job(
     variants: dict[str, Any] = {
         "data": [{"type": "catalog-variant", "id": name} for name in state.variant_ids]
     }
-    # Recorded: the answer to a sparse fieldset has none.
+    # Recorded: with a sparse fieldset there are no such links.
     if shape.has_relationship_links and fields is None:
         variants["links"] = {"self": f"{url}relationships/variants/", "related": f"{url}variants/"}
     job["relationships"] = {"variants": variants}
@@ -108,7 +108,7 @@ def _attributes(shape: Shape, state: JobState, fields: Collection[str] | None) -
             attributes[name] = value
     replaced = state.job.attributes
     attributes |= {name: replaced[name] for name in replaced if fields is None or name in fields}
-    # Recorded: those of a sparse fieldset come in alphabetical order.
+    # Recorded: with a sparse fieldset the attributes are in alphabetical order.
     return attributes if fields is None else dict(sorted(attributes.items()))
 
 
@@ -143,7 +143,7 @@ _INVENTED: Mapping[object, Any] = {
 
 
 def _invented(annotation: Any) -> Any:
-    """A value for an attribute that came with a revision newer than this module; UNSET for none."""
+    """A value for an attribute that this module does not know; UNSET if none can be made up."""
     for kind in _parts(annotation):
         if kind in _INVENTED:
             return _INVENTED[kind]
@@ -153,7 +153,7 @@ def _invented(annotation: Any) -> Any:
 
 
 def _members(annotation: Any, *path: str) -> Mapping[str, Any]:
-    """Names and annotations of a model's members, after following `path`; none if it ends."""
+    """Names and annotations of a model's members, after following `path`; empty if it ends."""
     members = {
         field.name: field.type
         for model in _parts(annotation)

@@ -1,4 +1,4 @@
-"""What goes wrong on demand: refusals, foreign bodies, and connections that break."""
+"""Scripted faults: error statuses, other bodies, and broken connections."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import attrs
 
 
 class Delivery(enum.Enum):
-    """How an answer reaches the client, if it does."""
+    """How a response is delivered."""
 
     WHOLE = "whole"
     DROP = "drop"
-    """The connection is closed before a byte of the answer."""
+    """The connection is closed before the first byte of the response."""
     RESET = "reset"
-    """The connection is reset before a byte of the answer."""
+    """The connection is reset before the first byte of the response."""
     TRUNCATE = "truncate"
     """The connection is closed in the middle of the body."""
     DRIP = "drip"
@@ -24,18 +24,18 @@ class Delivery(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """One thing that goes wrong with one request.
+    """One fault, for one request.
 
-    With a `status` the request never gets to the API: it is answered as told and not counted in any
-    window. Without one the true answer is made, and only its delivery goes wrong.
+    With a `status` the request gets that response and is not counted in any window. Without one it
+    is answered as usual, and only the delivery is faulty.
 
     Args:
-        status: any, also those that no registry knows.
-        retry_after: the header's value, in any form, sensible or not.
+        status: any number, registered or not; None for the usual response.
+        retry_after: value of the Retry-After header, valid or not; None for no header.
         body: by default a JSON:API error document for the status.
-        headers: more headers. With a `body` of your own no Content-Type is sent unless it is here.
-        delivery: how the answer travels.
-        drip_seconds: the wait before each piece of a dripping body.
+        headers: more headers. With a `body`, Content-Type is sent only if it is among them.
+        delivery: how the response is delivered, a `Delivery` or its value, such as `"drop"`.
+        drip_seconds: seconds before each piece of a body with `Delivery.DRIP`.
     """
 
     status: int | None = None
@@ -47,7 +47,7 @@ class Fault:
 
     @classmethod
     def html(cls, status: int) -> Fault:
-        """The page that the network in front of the API answers with; a 403 is its challenge."""
+        """An HTML response as Cloudflare sends it in front of the API; 403 is a challenge page."""
         headers = {"content-type": "text/html; charset=UTF-8", "server": "cloudflare"}
         if status == 403:
             headers["cf-mitigated"] = "challenge"

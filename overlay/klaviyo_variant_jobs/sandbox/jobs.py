@@ -1,4 +1,4 @@
-"""The sandbox's data: jobs that age with the clock, and a list of them, newest first."""
+"""The sandbox's jobs, which change with the clock, and the list of them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 @attrs.frozen(kw_only=True)
 class SandboxJob:
-    """What a job is and how it will go.
+    """A job and how it will go.
 
     Without a `status` the job is queued for `queued_seconds` and processed for
     `processing_seconds`, with counts that grow in quarters; then it is complete, or cancelled.
 
     Args:
-        id: made up, a ULID, when empty.
-        created_at: with its offset. By default the job is younger than all others.
-        status: holds the job in this status, a known one or not.
-        variants: how many variants it was given.
-        failed: how many of them fail.
-        cancelled: whether it ends `cancelled`, halfway through.
-        queued_seconds: how long it waits.
-        processing_seconds: how long it takes then.
-        errors: the job errors as JSON; by default one for each failed variant, in the forms that
-            the API has been seen to send.
-        attributes: JSON values that replace attributes of these names at the very end.
+        id: a generated ULID if empty.
+        created_at: a datetime with an offset. By default the job is newer than all others.
+        status: keeps the job in this status, known or not.
+        variants: number of variants.
+        failed: how many of the variants fail.
+        cancelled: whether it ends `cancelled`, after half of `processing_seconds`.
+        queued_seconds: seconds in status queued.
+        processing_seconds: seconds in status processing.
+        errors: the job errors as JSON; by default one for each failed variant, in the forms seen in
+            real responses.
+        attributes: JSON values that replace the attributes of these names.
     """
 
     id: str = ""
@@ -52,7 +52,7 @@ class SandboxJob:
 
 @attrs.frozen(kw_only=True)
 class JobState:
-    """A job at one moment. `until` is the epoch second at which it changes, or infinity."""
+    """A job at one moment. `until` is when it changes next, in epoch seconds, or infinity."""
 
     job: SandboxJob
     created_at: datetime
@@ -62,28 +62,28 @@ class JobState:
     completed_at: datetime | None
     until: float
     account: str | None = None
-    """Whose the job is; None for every account's."""
+    """The account that sees the job; None for all."""
 
     @property
     def key(self) -> tuple[datetime, str]:
-        """Its place in the list, which never changes."""
+        """Its sort key in the list."""
         return (self.created_at, self.job.id)
 
     @property
     def shown_status(self) -> object:
-        """The status a client sees, and the filter goes by."""
+        """The status that clients see and the filter uses."""
         return self.job.attributes.get("status", self.status)
 
     @property
     def variant_ids(self) -> list[str]:
-        """Ids of the variants created, known only when the job is complete."""
+        """Ids of the created variants; as recorded, empty until the job is complete."""
         if self.status != "complete":
             return []
         return [_variant_id(self.job, index) for index in range(self.completed)]
 
     @property
     def errors(self) -> list[Mapping[str, Any]]:
-        """The job errors that have come up so far, as JSON."""
+        """The job errors so far, as JSON."""
         if self.job.errors is not None:
             return list(self.job.errors) if self.status in {"complete", "cancelled"} else []
         first_failed = self.job.variants - self.job.failed
@@ -92,7 +92,7 @@ class JobState:
 
 @attrs.frozen(slots=False)
 class Snapshot:
-    """All jobs at one moment, oldest first; the same `version` means the same jobs and states."""
+    """All jobs at one moment, oldest first. Equal versions mean equal jobs and states."""
 
     version: int
     states: Sequence[JobState]
@@ -104,7 +104,7 @@ class Snapshot:
         return frozenset(s.account for s in self.states if s.account is not None)
 
     def of(self, account: str) -> Snapshot:
-        """What an account sees of it; accounts without jobs of their own share one snapshot."""
+        """The jobs that an account sees; accounts without jobs of their own share one snapshot."""
         if not self._accounts:
             return self
         whose = account if account in self._accounts else ""
@@ -127,7 +127,7 @@ class Snapshot:
 
 
 def state_at(job: SandboxJob, created_at: datetime, now: float) -> JobState:
-    """How far a job created then has come at `now`, in epoch seconds."""
+    """The state of a job created then at `now`, in epoch seconds."""
     if job.status is not None:
         return _held(job, created_at, job.status)
     created = created_at.timestamp()
@@ -139,7 +139,7 @@ def state_at(job: SandboxJob, created_at: datetime, now: float) -> JobState:
     if now < end:
         step = job.processing_seconds / STEPS_OF_PROCESSING
         steps_done = math.floor((now - start) / step)
-        # Rounding may put the next step a float's breadth before now; it is still to come.
+        # Rounding may put the next step slightly before `now`.
         until = max(min(end, start + (steps_done + 1) * step), math.nextafter(now, math.inf))
         return _state(job, created_at, "processing", steps_done / STEPS_OF_PROCESSING, until=until)
     if job.cancelled:
@@ -178,7 +178,7 @@ def _state(
 
 
 class JobList:
-    """Jobs in the order of their creation, aged on demand."""
+    """Jobs in the order of their creation, brought up to date on demand."""
 
     def __init__(self, *, seed: int) -> None:
         self._random = random.Random(seed)
@@ -205,7 +205,7 @@ class JobList:
     def add(
         self, jobs: Iterable[SandboxJob], now: float, account: str | None = None
     ) -> list[SandboxJob]:
-        """Add jobs, the newest first, and return them with the ids and dates they were given."""
+        """Add jobs, the newest first, and return them with their ids and dates."""
         states = list(self._snapshot.states)
         added: list[SandboxJob] = []
         youngest = datetime.fromtimestamp(now, UTC)
@@ -224,7 +224,7 @@ class JobList:
         return added
 
     def change(self, job_id: str, now: float, **changes: Any) -> SandboxJob:
-        """Give a job other values; its place in the list goes with `created_at`."""
+        """Change arguments of a job; a new `created_at` moves it in the list."""
         state = self._find(job_id)
         changed = attrs.evolve(state.job, **changes)
         states = [other for other in self._snapshot.states if other is not state]
@@ -235,7 +235,7 @@ class JobList:
         return changed
 
     def remove(self, job_id: str) -> None:
-        """Take a job off the list, as the API does some time after it expires."""
+        """Remove a job from the list."""
         state = self._find(job_id)
         self._replace([other for other in self._snapshot.states if other is not state])
 
@@ -260,7 +260,7 @@ def older_than(states: Sequence[JobState], key: tuple[datetime, str]) -> int:
 
 
 def sample_jobs(count: int, *, now: float, variants: int, seed: int) -> Iterator[SandboxJob]:
-    """A believable recent history, the newest first: a few at work, most done, some not well."""
+    """Jobs of the last minutes, newest first: a few active, most complete, some with failures."""
     chance = random.Random(seed)
     created_at = datetime.fromtimestamp(now, UTC)
     for nth in range(count):
@@ -281,8 +281,8 @@ def _variant_id(job: SandboxJob, index: int) -> str:
 
 
 def _job_error(job: SandboxJob, index: int) -> dict[str, Any]:
-    # Only the first of these forms is documented; the others have been met, and have taken whole
-    # pages down in clients that believed the documentation (klaviyo-api-python issue 88).
+    # Only the first of these forms is documented. The others were seen in real responses and made
+    # the official SDK fail to parse whole pages (klaviyo-api-python issue 88).
     source = {"pointer": f"/data/attributes/variants/data/{index}"}
     external_id = f"{job.id[-6:]}-{index:03}"
     detail = "A variant with this external id exists already."

@@ -39,25 +39,25 @@ PUBLISHED = (
     "2026-07-15",
     "2026-10-15",
 )
-"""Every revision the API's owner has published up to November 2026, kept by us or not."""
+"""Every revision that Klaviyo published up to November 2026, kept here or not."""
 
 _FORM = re.compile(r"(\d{4}-\d{2}-\d{2})(\.\w+)?")
 
 
 @attrs.frozen
 class Served:
-    """The revision whose shape the answer has, and the headers that tell of it."""
+    """The revision that is served, and its response headers."""
 
     revision: registry.Revision[Any]
     headers: tuple[tuple[str, str], ...]
 
 
 class Lifecycle:
-    """Serves the kept revisions, and forwards requests for the others to them.
+    """Serves the kept revisions, and forwards requests for other revisions to them.
 
-    A kept revision is served whatever its age, so that a client for it can be tried; unless it is
-    named in `retired`. Of the others no shape is known here: while they live, they are answered by
-    the next kept revision, and the newest ones by the last kept before them.
+    A kept revision is served whatever its age, unless it is in `retired`, so that clients for it
+    can be tested. Requests for another published revision get the next newer kept revision, or the
+    newest kept one if there is none.
     """
 
     def __init__(self, *, retired: Collection[str]) -> None:
@@ -76,7 +76,7 @@ class Lifecycle:
         """The published revision that a request names.
 
         Raises:
-            Refusal: the header is missing, malformed, or names no revision of the past.
+            Refusal: the header is missing or malformed, or no such revision is published yet.
         """
         if date is None:
             raise refusals.bad_request("The revision header is missing.", parameter="revision")
@@ -92,14 +92,14 @@ class Lifecycle:
         return date
 
     def kept(self, date: str) -> registry.Revision[Any] | None:
-        """The revision of that date, if we have its fragment."""
+        """The kept revision of that date; None if it is not kept."""
         return self._kept.get(date)
 
     def served(self, date: str, today: dt.date, *, opted_out: bool) -> Served:
         """The revision that answers a request for the published revision `date`.
 
         Raises:
-            Refusal: it is retired, and the request does not want another one.
+            Refusal: it is retired and the request opted out of another one, or none is left.
         """
         if self._is_retired(date, today) and (opted_out or not self._live):
             raise refusals.revision_retired(date)

@@ -1,4 +1,4 @@
-"""Pages of the job list, rendered once for as long as they hold."""
+"""Pages of the job list, cached until a job changes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from klaviyo_variant_jobs.sandbox.jobs import JobList, JobState, older_than
 from klaviyo_variant_jobs.sandbox.messages import Request
 from klaviyo_variant_jobs_api.registry import Revision
 
-# Of 100 large jobs a page has about 1 MB, so this is the most memory we take, in megabytes.
+# A page of 100 large jobs has about 1 MB, so the cache takes at most some 256 MB.
 _PAGES_REMEMBERED = 256
 
 
 class Listing:
-    """Answers queries about a list of jobs."""
+    """Renders pages of a list of jobs."""
 
     def __init__(self, jobs: JobList, *, jobs_per_page: int) -> None:
         self._jobs = jobs
@@ -24,17 +24,17 @@ class Listing:
         self._rendered_version = 0
 
     def page(self, request: Request, revision: Revision[Any], *, account: str, now: float) -> bytes:
-        """The body for this request of an account at `now`, in epoch seconds.
+        """The body of the page that the request asks for, at `now` in epoch seconds.
 
         Raises:
-            Refusal: the query means nothing to this revision.
+            Refusal: the query is invalid in this revision.
         """
         snapshot = self._jobs.at(now)
         if snapshot.version != self._rendered_version or len(self._rendered) >= _PAGES_REMEMBERED:
             self._rendered.clear()
             self._rendered_version = snapshot.version
         snapshot = snapshot.of(account)
-        # The number of a snapshot is its own as long as the pages of it are remembered.
+        # id() is unique here: the snapshot lives as long as its pages are cached.
         key = (id(snapshot), revision.date, request.origin, request.query)
         body = self._rendered.get(key)
         if body is None:
@@ -60,7 +60,7 @@ class Listing:
             return f"{base}?{query_string}" if query_string else base
 
         def page_of(older: int) -> str:
-            """The page that begins with the youngest of the `older` oldest jobs."""
+            """The URL of the page whose first job is the newest of the `older` oldest jobs."""
             position = states[older].key if older < len(states) else None
             return url(origin + revision.path, query.at(position))
 

@@ -1,10 +1,10 @@
-"""Event loops in virtual time for async tests, by one line in a conftest.py:
+"""Event loops in virtual time for async tests. Put this line into conftest.py:
 
     from klaviyo_variant_jobs.sandbox.loops import anyio_backend, pytest_asyncio_loop_factories
 
-The first name is for anyio's plugin and holds for all async tests below that conftest.py, which
-then run under asyncio alone; the second is for pytest-asyncio, 1.4 or newer, and holds for tests
-that use a fixture of `klaviyo_variant_jobs.sandbox.pytest_plugin`.
+`anyio_backend` is for anyio's plugin: all async tests below that conftest.py run in virtual time,
+and only under asyncio. `pytest_asyncio_loop_factories` is for pytest-asyncio 1.4 or newer, and
+applies to tests that use a fixture of `klaviyo_variant_jobs.sandbox.pytest_plugin`.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class _Test:
-    """Whose clock the loops follow: a loop may be made before its test's clock, and outlive it."""
+    """The clock of the running test. A loop may be made before that clock, and outlive it."""
 
     clock = VirtualClock()
 
 
 def follow(clock: VirtualClock) -> None:
-    """Have the loops live in the time of `clock` from now on."""
+    """Make the loops run on `clock` from now on."""
     _Test.clock = clock
 
 
 def new_event_loop() -> VirtualLoop:
-    """An event loop in the time of the test that runs."""
+    """An event loop on the clock of the running test."""
     return VirtualLoop(lambda: _Test.clock)
 
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Runs the async tests of anyio's plugin in virtual time."""
+    """Run the async tests of anyio's plugin in virtual time."""
     return "asyncio", {"loop_factory": new_event_loop}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(item: pytest.Function) -> Mapping[str, LoopFactory]:
-    """Runs the tests of pytest-asyncio in virtual time where they have a virtual clock."""
+    """Run the tests of pytest-asyncio in virtual time if they use `klaviyo_clock`."""
     if "klaviyo_clock" in item.fixturenames:
         return {"virtual": new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

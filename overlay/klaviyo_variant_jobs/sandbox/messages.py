@@ -1,4 +1,4 @@
-"""Requests and answers as the sandbox sees them, whatever carries them."""
+"""Requests and responses of the sandbox, independent of the transport."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Request:
     """A request without a body.
 
     Args:
-        origin: scheme, host and port it was sent to; links in the answer begin with it.
+        origin: scheme, host and port; links in the response begin with it.
         path: as sent, percent-encoding included.
         query: as sent, without the question mark.
         headers: by lower-case name.
@@ -30,7 +30,7 @@ class Request:
 
 @attrs.frozen(kw_only=True)
 class Response:
-    """An answer, and how it is to be delivered."""
+    """A response, and how to deliver it."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -39,11 +39,11 @@ class Response:
     drip_seconds: float = 0.0
 
     def header(self, name: str) -> str | None:
-        """The first header of this lower-case name."""
+        """The value of the first header of this lower-case name; None if there is none."""
         return next((value for known, value in self.headers if known == name), None)
 
     def pieces(self) -> list[bytes]:
-        """The body as it travels when it does not come whole: its first half, or ten pieces."""
+        """The body for `TRUNCATE` and `DRIP`: its first half, or ten pieces."""
         if self.delivery is Delivery.TRUNCATE:
             return [self.body[: len(self.body) // 2]]
         size = max(1, math.ceil(len(self.body) / 10))
@@ -52,15 +52,15 @@ class Response:
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """One line of the sandbox's log. It names the credential, but does not hold it.
+    """One request in the sandbox's log. It does not hold the credential.
 
     Args:
         time: epoch seconds.
-        identity: of the credential, as `identity_of` makes it; None if nobody was let in.
-        revision: the header's value, whatever it was.
-        query: as sent.
-        status: of the answer made, whether or not it arrived.
-        faulty: whether a scripted fault had its way.
+        identity: `identity_of` the credential; None if it was not accepted or not checked.
+        revision: value of the revision header, valid or not; None without one.
+        query: as sent, without the question mark.
+        status: of the response, whether or not it was delivered.
+        faulty: whether a scripted fault was applied.
     """
 
     time: float

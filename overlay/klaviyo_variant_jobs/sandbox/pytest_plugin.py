@@ -1,4 +1,4 @@
-"""Fixtures for tests of what uses the client. In the conftest.py at the top of the tests:
+"""Pytest fixtures for code that uses the client. Put this into the top conftest.py:
 
     pytest_plugins = ["klaviyo_variant_jobs.sandbox.pytest_plugin"]
 
@@ -9,12 +9,12 @@ Each test gets a clock, a sandbox without jobs, a credential and a quota of its 
         klaviyo_sandbox.fail_next(429, Fault(delivery="drop"))
         assert my_report(klaviyo_client) == ...
 
-Async tests run in virtual time by one line in a conftest.py:
+Async tests need this line in conftest.py, so that they run in virtual time:
 
     from klaviyo_variant_jobs.sandbox.loops import anyio_backend, pytest_asyncio_loop_factories
 
 Without it the first request of an `AsyncClient` raises `RuntimeError`, which names the line. A test
-at whose end a fault of `fail_next` is left fails: it did not test what it meant to.
+fails if a fault given to `fail_next` was not used: it did not test what it was meant to.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def klaviyo_clock() -> VirtualClock:
-    """A clock on which waiting takes no time; `clock.monotonic()` tells how much has passed."""
+    """A clock on which waits take no time; `monotonic()` is the virtual seconds so far."""
     clock = VirtualClock()
     follow(clock)
     return clock
@@ -45,12 +45,12 @@ def klaviyo_clock() -> VirtualClock:
 
 @pytest.fixture
 def klaviyo_sandbox(klaviyo_clock: VirtualClock) -> Iterator[Sandbox]:
-    """A fake API without jobs; fails the test at whose end a scripted fault is left."""
+    """A fake API without jobs. Fails the test if a scripted fault was not used."""
     sandbox = Sandbox(jobs=0, clock=klaviyo_clock)
     yield sandbox
     if left := sandbox.faults_left:
         pytest.fail(
-            f"{len(left)} of the faults given to fail_next met no request: "
+            f"{len(left)} of the faults given to fail_next were not used: "
             + ", ".join(map(str, left)),
             pytrace=False,
         )
@@ -58,7 +58,7 @@ def klaviyo_sandbox(klaviyo_clock: VirtualClock) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def klaviyo_client(klaviyo_sandbox: Sandbox) -> Iterator[Client[NewestJob]]:
-    """A client of the newest revision that reaches the sandbox, with a key of its own."""
+    """A client of the newest revision, connected to the sandbox, with a key of its own."""
     http_client = httpx.Client(transport=klaviyo_sandbox.transport())
     with (
         http_client,
@@ -69,11 +69,11 @@ def klaviyo_client(klaviyo_sandbox: Sandbox) -> Iterator[Client[NewestJob]]:
 
 @pytest.fixture
 def klaviyo_async_client(klaviyo_sandbox: Sandbox) -> AsyncClient[NewestJob]:
-    """`klaviyo_client` for asyncio. It needs no closing: nothing is open."""
+    """`klaviyo_client` for asyncio. It need not be closed, as it opens no connection."""
     http_client = httpx.AsyncClient(transport=klaviyo_sandbox.transport())
     return AsyncClient(_new_key(), http_client=http_client, clock=klaviyo_sandbox.clock)
 
 
 def _new_key() -> str:
-    # Clients of one key share a quota, and a limiter outlives its test.
+    # Clients of one key share a limiter, which outlives the test.
     return f"pk_test_{uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""What a query string asks for."""
+"""Parses query strings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Position = tuple[dt.datetime, str]
 
 @attrs.frozen(kw_only=True)
 class Query:
-    """A query that makes sense to one revision; `parameters` are its own, in their order."""
+    """A valid query; `parameters` are as sent, in their order."""
 
     parameters: Sequence[tuple[str, str]]
     fields: frozenset[str] | None
@@ -38,11 +38,11 @@ class Query:
 
     @property
     def encoded(self) -> str:
-        """The query string again, every reserved character percent-encoded."""
+        """The query string, with every reserved character percent-encoded."""
         return _encode(self.parameters)
 
     def at(self, position: Position | None) -> str:
-        """The query string of another page of the same list; None is the first."""
+        """The query string of the page after `position` in the same list; None: the first page."""
         others = [(name, value) for name, value in self.parameters if name != CURSOR]
         if position is not None:
             others.append((CURSOR, cursor_after(position)))
@@ -53,7 +53,7 @@ def parse(query: str, revision: Revision[Any]) -> Query:
     """Read a query string.
 
     Raises:
-        Refusal: a parameter is unknown, stands twice, or has a value that means nothing.
+        Refusal: a parameter is unknown, repeated or invalid.
     """
     parameters = parse_qsl(query, keep_blank_values=True)
     values: dict[str, str] = {}
@@ -62,7 +62,7 @@ def parse(query: str, revision: Revision[Any]) -> Query:
             plain = name.replace("[", "_").replace("]", "")
             raise refusals.bad_request(f"{plain} is not a valid field", parameter=plain)
         if name in values:
-            # Not recorded. Refusing shows a client that it sends a list as repeated parameters.
+            # Not recorded. Refused so that a client that repeats a parameter for a list fails.
             raise refusals.bad_request(f"{name} was given more than once.", parameter=name)
         values[name] = value
     return Query(
@@ -112,8 +112,8 @@ def _status(text: str, revision: Revision[Any]) -> str:
 def cursor_after(position: Position) -> str:
     """The cursor of the page that begins with the job after the one at `position`.
 
-    It names a place, not a number of jobs: new jobs at the front do not shift it, and it holds when
-    the job itself is gone. Standard base64, whose `+`, `/` and `=` must survive the way.
+    It holds the job's sort key and not an offset, so it stays valid when jobs are added or that job
+    is removed. Standard base64, so that clients must encode `+`, `/` and `=`.
     """
     created_at, job_id = position
     utc = created_at.astimezone(dt.UTC)

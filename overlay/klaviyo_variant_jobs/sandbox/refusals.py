@@ -1,4 +1,4 @@
-"""The answers that are no pages: each refusal of the API, and the document it sends."""
+"""The error responses of the API and their documents."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import msgspec
 
 @attrs.frozen(kw_only=True)
 class Refusal(Exception):
-    """An answer other than a page.
+    """An error response.
 
-    `message_only` is the form that retired parts of the API use: one message, no JSON:API errors.
+    With `message_only` the body is `{"message": …}`, as recorded from retired APIs, and no JSON:API
+    error document.
     """
 
     status: int
@@ -24,12 +25,12 @@ class Refusal(Exception):
     pointer: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     links: Mapping[str, str] | tuple[()] = ()
-    """Recorded: an array where there are none."""
+    """Recorded: an empty array if there are none."""
     message_only: bool = False
 
 
 def document(refusal: Refusal, *, request_id: str) -> bytes:
-    """The JSON body; `errors[0].id` is the request id that the header carries too."""
+    """The JSON body; `errors[0].id` is the value of the header x-klaviyo-req-id."""
     if refusal.message_only:
         return msgspec.json.encode({"message": refusal.detail})
     source = {"pointer": refusal.pointer, "parameter": refusal.parameter}
@@ -45,11 +46,11 @@ def document(refusal: Refusal, *, request_id: str) -> bytes:
     }
     order: Sequence[str] = _ORDERS.get(refusal.status, tuple(members))
     if refusal.status == 429 and int(request_id[0], 16) % 2:
-        order = order[::-1]  # Recorded 429s order their members now this way, now that.
+        order = order[::-1]  # The order of the members varies in recorded 429s.
     return msgspec.json.encode({"errors": [{name: members[name] for name in order}]})
 
 
-# The members of an error in their order, as recorded in September 2026; others are as a 403's.
+# Members of an error in the order recorded in September 2026; other statuses are as the 403.
 _ORDERS = {
     401: ("id", "code", "title", "detail", "source", "status"),
     429: ("meta", "code", "detail", "links", "id", "source", "status", "title"),
@@ -57,7 +58,7 @@ _ORDERS = {
 
 
 def not_authenticated() -> Refusal:
-    """No credential, or a private key that is none."""
+    """No credential, or an invalid private key."""
     return Refusal(
         status=401,
         code="not_authenticated",
@@ -68,7 +69,7 @@ def not_authenticated() -> Refusal:
 
 
 def authentication_failed() -> Refusal:
-    """An access token that is unknown or has run out."""
+    """An access token that is unknown or expired."""
     return Refusal(
         status=401,
         code="authentication_failed",
@@ -95,7 +96,7 @@ def not_found(detail: str) -> Refusal:
 
 
 def method_not_allowed(method: str) -> Refusal:
-    """Anything but GET."""
+    """A method other than GET."""
     return Refusal(
         status=405,
         code="method_not_allowed",
@@ -106,12 +107,12 @@ def method_not_allowed(method: str) -> Refusal:
 
 
 def bad_request(detail: str, *, parameter: str, title: str = "Invalid input") -> Refusal:
-    """A parameter or header that does not say anything the API understands."""
+    """An invalid parameter or header."""
     return Refusal(status=400, code="invalid", title=title, detail=detail, parameter=parameter)
 
 
 def revision_retired(date: str) -> Refusal:
-    """A revision past its end, asked for with the wish not to be served another."""
+    """A retired revision, requested with the fall-forward opt-out."""
     return Refusal(
         status=410,
         code="gone",
@@ -122,7 +123,7 @@ def revision_retired(date: str) -> Refusal:
 
 
 def throttled(wait_seconds: int) -> Refusal:
-    """No place left in a window."""
+    """A window is full."""
     unit = "second" if wait_seconds == 1 else "seconds"
     return Refusal(
         status=429,
@@ -139,7 +140,7 @@ def throttled(wait_seconds: int) -> Refusal:
 
 
 def scripted(status: int) -> Refusal:
-    """The document for a status that a test asked for."""
+    """The response for the status of a scripted fault."""
     if status == 429:
         return attrs.evolve(throttled(1), headers=())
     code = "error" if status >= 500 else "invalid"

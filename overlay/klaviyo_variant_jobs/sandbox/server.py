@@ -21,13 +21,13 @@ LOOPBACK = "127.0.0.1"
 
 
 class Server:
-    """Serves from `with` to its end, one thread for each connection; leaves none of them behind.
+    """Serves inside a `with` block, with one thread per connection; all have ended after it.
 
     Args:
         handle: answers requests; called from many threads.
-        clock: paces bodies that drip.
-        port: 0 takes a free one.
-        control: told what comes to `/sandbox/`; None for nobody.
+        clock: used for the waits of `Delivery.DRIP`.
+        port: 0 for a free one.
+        control: answers requests to `/sandbox/`; None to treat them like all others.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Server:
         """Scheme, host and port, for a client's `base_url`.
 
         Raises:
-            RuntimeError: it is not serving.
+            RuntimeError: outside the `with` block.
         """
         if self._listener is None:
             raise RuntimeError("the sandbox is not serving: use `with sandbox.serve() as server:`")
@@ -60,7 +60,7 @@ class Server:
         self._listener = _Listener(self._port, self._handle, self._clock, self._control)
         self._thread = threading.Thread(
             target=self._listener.serve_forever,
-            # The longest that leaving the block waits for the accepting thread.
+            # Leaving the block waits up to this long for the accepting thread.
             kwargs={"poll_interval": 0.02},
             name="sandbox",
             daemon=True,
@@ -85,10 +85,10 @@ class Server:
 
 
 class _Listener(socketserver.ThreadingTCPServer):
-    # Not HTTPServer: that one asks the resolver for its own name when it binds.
+    # Not HTTPServer: its server_bind looks its own host name up, which may take long.
     allow_reuse_address = True
     request_queue_size = 256
-    # Threads are joined by server_close, which hang_up makes quick.
+    # server_close joins the threads; hang_up wakes them first.
     daemon_threads = False
     block_on_close = True
 
@@ -118,17 +118,17 @@ class _Listener(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is its own affair, not one for stderr."""
+        """Print nothing: a client may close its connection at any time."""
 
     def hang_up(self) -> None:
-        """Wake every thread that reads from or drips into a connection."""
+        """Wake every thread that reads from a connection or waits between pieces of a body."""
         self.closing.set()
         with self._connections_lock:
             for connection in self._connections:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    continue  # the client was quicker
+                    continue  # The client closed it first.
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._deliver(self._told(self.server.control))
             return
         if "content-length" in self.headers or "transfer-encoding" in self.headers:
-            self.close_connection = True  # nobody reads that body, so nothing can follow it
+            self.close_connection = True  # The body is not read, so no request can follow it.
         path, _, query = self.path.partition("?")
         request = Request(
             method=self.command,
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _told(self, control_: Control) -> Response:
         length = self.headers.get("content-length", "0")
         if self.command == "POST" and (
-            self.headers.get_content_type() != "application/json"  # As no form of a web page sends.
+            self.headers.get_content_type() != "application/json"  # HTML forms cannot send it.
             or not length.isdecimal()
             or int(length) > control.LONGEST
         ):
@@ -200,4 +200,4 @@ class _Handler(BaseHTTPRequestHandler):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the sandbox keeps its own log, and headers hold keys."""
+        """Log nothing: the sandbox keeps its own log."""

@@ -1,4 +1,4 @@
-"""The sandbox as an httpx transport: no sockets, and waiting in whatever time the clock keeps."""
+"""The sandbox as an httpx transport: no sockets, and all waits on the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from klaviyo_variant_jobs.sandbox.virtual_time import VirtualClock
 
 
 def transport_of(handle: Callable[[Request], Response], clock: Clock) -> httpx.MockTransport:
-    """A transport for sync and async clients alike that lets `handle` answer."""
+    """A transport for sync and async clients whose responses come from `handle`."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
@@ -55,7 +55,7 @@ class _Transport(httpx.MockTransport):
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that comes in pieces, or not to its end."""
+    """A body that is dripped or truncated."""
 
     def __init__(self, response: Response, clock: Clock) -> None:
         self._response = response

@@ -1,4 +1,4 @@
-"""A clock that moves only when somebody waits on it, for threads and for asyncio."""
+"""A clock that advances only when someone waits on it, for threads and for asyncio."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ from klaviyo_variant_jobs.clock import Clock
 
 T = TypeVar("T")
 
-# Real seconds. Virtual time must not run ahead of work that is going on in other threads:
-STRANGER_GRACE = 0.001  # some thread exists, it may be about to hand the loop or us something
-EXECUTOR_GRACE = 1.0  # work the loop itself gave to a thread (asyncio.to_thread) and awaits
-STANDSTILL_GRACE = 5.0  # no timer left: only another thread can make the loop go on
+# Real seconds to wait for other threads before virtual time advances:
+STRANGER_GRACE = 0.001  # another thread exists, and may be about to wake this one
+EXECUTOR_GRACE = 1.0  # the loop waits for its own executor (asyncio.to_thread)
+STANDSTILL_GRACE = 5.0  # no timer is set: only another thread can wake the loop
 
 
 LOOPS_IN_TESTS = (
     "from klaviyo_variant_jobs.sandbox.loops import anyio_backend, pytest_asyncio_loop_factories"
 )
-"""The line in a conftest.py that runs async tests in virtual time."""
+"""The line in conftest.py that makes async tests run in virtual time."""
 
 
 class VirtualClock(Clock):
-    """Time that passes only by waiting, and then at once; chance from a seed.
+    """A clock on which waits advance the time and return at once; `random()` is seeded.
 
-    `sleep` and `wait` move the time forward and return; `run` gives a coroutine an event loop
-    whose timers live in the same time. An hour of pacing takes milliseconds and always goes the
-    same way.
+    `sleep` and `wait` advance the time. `run` gives a coroutine an event loop whose timers use the
+    same time. An hour of pacing takes milliseconds, and every run is the same.
 
-    Threads that sleep do not wait for one another: each moves the time that all of them share.
-    Where it matters who waits how long beside whom, use tasks under `run`. Real sockets and
-    virtual timers do not mix: serve and call over loopback with the machine's clock.
+    Threads that sleep do not wait for one another: each sleep advances the time of all threads. If
+    concurrent waits matter, use tasks under `run`. Virtual timers do not work with real sockets:
+    over loopback use the default clock.
 
-    Whoever runs event loops himself takes them from `new_event_loop`; async tests get theirs by one
-    line, which stands in `klaviyo_variant_jobs.sandbox.pytest_plugin`. Under a loop of the
-    machine's time an `AsyncClient` would wait for ever; the sandbox's transport raises instead.
+    To make event loops yourself, use `new_event_loop`. Async tests get them by the line in
+    `klaviyo_variant_jobs.sandbox.pytest_plugin`. Under any other loop an `AsyncClient` would wait
+    for ever, so the sandbox's transport raises `RuntimeError`.
 
     Args:
-        start: what `time()` says before anybody waited; `monotonic()` begins at 0.
-        seed: of `random()`.
+        start: the initial `time()`; `monotonic()` begins at 0.
+        seed: seed of `random()`.
     """
 
     def __init__(
@@ -69,11 +68,11 @@ class VirtualClock(Clock):
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self._now += max(0.0, seconds)
-        # A loop of short sleeps that polls another thread has to let that thread run.
+        # Let other threads run: code may poll one of them in a loop of short sleeps.
         time.sleep(0)
 
     def wait(self, event: threading.Event, seconds: float | None) -> bool:
-        """As `Clock.wait`; without a limit it waits for real, since no time will set the event."""
+        """As `Clock.wait`; without a limit it blocks until another thread sets the event."""
         if seconds is None:
             return event.wait()
         if event.is_set():
@@ -84,7 +83,7 @@ class VirtualClock(Clock):
         return event.is_set()
 
     def advance_to(self, moment: float) -> None:
-        """Move `monotonic()` to `moment`, unless it is there or past it already."""
+        """Advance `monotonic()` to `moment`; no effect if that has passed."""
         with self._lock:
             self._now = max(self._now, moment)
 
@@ -92,13 +91,13 @@ class VirtualClock(Clock):
         """Run a coroutine as `asyncio.run` does, in virtual time.
 
         Raises:
-            RuntimeError: nothing is ready and no timer is left, so that it would wait for ever.
+            RuntimeError: every task waits and no timer is set, so it would wait for ever.
         """
         with asyncio.Runner(loop_factory=self.new_event_loop) as runner:
             return runner.run(main)
 
     def new_event_loop(self) -> VirtualLoop:
-        """An event loop whose timers live in this time.
+        """An event loop whose timers use this clock.
 
         asyncio.Runner(loop_factory=clock.new_event_loop)
         starlette.testclient.TestClient(
@@ -108,24 +107,24 @@ class VirtualClock(Clock):
         return VirtualLoop(lambda: self)
 
     def check_loop(self) -> None:
-        """Raise `RuntimeError` under an event loop that keeps another time.
+        """Raise `RuntimeError` under an event loop that does not use this clock.
 
-        A wait in it would never end: it passes by one time and is measured by the other.
+        A wait there would never end: the sleep takes real time, and the deadline is on this clock.
         """
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop) or loop.clock is not self:
             raise RuntimeError(
-                "this event loop does not live in the time of the VirtualClock, so waiting in it "
-                "would never end. Run the coroutine by clock.run(…); make loops by "
-                "clock.new_event_loop; for tests under pytest-asyncio (1.4 or newer) or anyio's "
-                f"plugin put into conftest.py: {LOOPS_IN_TESTS}"
+                "this event loop does not use the VirtualClock, so waits in it would never end. "
+                "Run the coroutine by clock.run(…), or make the loop by clock.new_event_loop. For "
+                "tests under pytest-asyncio (1.4 or newer) or anyio's plugin put into conftest.py: "
+                f"{LOOPS_IN_TESTS}"
             )
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in the time of the clock that `clock_now` gives at the moment.
+    """An event loop on the clock that `clock_now` returns.
 
-    When that becomes another clock, as from one test to the next, time goes on where it was.
+    When that becomes another clock, as from one test to the next, the loop's time stays continuous.
     """
 
     def __init__(self, clock_now: Callable[[], VirtualClock]) -> None:
@@ -137,7 +136,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @property
     def clock(self) -> VirtualClock:
-        """The clock of this moment."""
+        """The current clock."""
         clock = self._clock_now()
         if clock is not self._clock:
             self._ahead += self._clock.monotonic() - clock.monotonic()
@@ -159,7 +158,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping.in_executor -= 1
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        # From 3.12 on asyncio gives the threads a limit, and a virtual limit passes at once.
+        # Since 3.12 asyncio has a timeout here, which would pass at once in virtual time.
         self._jumping.in_executor += 1
         try:
             await super().shutdown_default_executor()
@@ -168,7 +167,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Answers like a selector whose timeout has just passed, and moves the clock by it."""
+    """Advances the clock by the timeout of `select` where it would block."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
@@ -185,8 +184,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         if timeout is None:
             raise RuntimeError(
-                "virtual time stands still: every task waits for something that no timer and no"
-                " thread will bring. Look for a future nobody resolves, or a real socket."
+                "virtual time stands still: every task waits, no timer is set and no thread wakes "
+                "the loop. Look for a future that is never resolved, or for a real socket."
             )
         clock.advance_to(until)
         return []
@@ -197,7 +196,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         alone = threading.active_count() == 1
         if timeout is None:
             if threading.current_thread() is not threading.main_thread():
-                return None  # It serves other threads, as that of a TestClient, and idles between.
+                return None  # A loop that serves other threads, such as a TestClient's.
             return 0.0 if alone else STANDSTILL_GRACE
         if self.in_executor:
             return EXECUTOR_GRACE

@@ -1,4 +1,4 @@
-"""The quota of one account: fixed windows that all count the same requests."""
+"""The quota of one account: fixed windows that count the same requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NamedWindow = Literal["burst", "scarcer"]
 
 @attrs.frozen
 class Window:
-    """At most `limit` requests in each stretch of `seconds`."""
+    """At most `limit` requests in each window of `seconds`."""
 
     limit: int
     seconds: int
@@ -22,7 +22,7 @@ class Window:
 class Quota:
     """Counts requests in windows that begin at `offset_seconds` plus multiples of their length.
 
-    A request that finds any window full is refused and counted in none.
+    If any window is full, a request is refused and counted in none.
     """
 
     def __init__(self, windows: Sequence[Window], *, offset_seconds: float) -> None:
@@ -32,7 +32,7 @@ class Quota:
         self._counted = [0] * len(windows)
 
     def admit(self, now: float) -> float:
-        """Count a request at `now` and return 0, or the seconds until there is a place."""
+        """Count a request at `now` and return 0, or return the seconds until one is possible."""
         for nth, window in enumerate(self._windows):
             begun = math.floor((now - self._offset) / window.seconds)
             if begun != self._begun[nth]:
@@ -52,7 +52,7 @@ class Quota:
         return wait
 
     def headers(self, now: float, named: NamedWindow) -> tuple[tuple[str, str], ...]:
-        """What the answer to a request just counted says about the quota."""
+        """The RateLimit headers for the request just counted."""
         nth = 0
         if named == "scarcer":
             nth = min(range(len(self._windows)), key=self._remaining)
@@ -61,7 +61,7 @@ class Quota:
         return (
             ("ratelimit-limit", ", ".join(limits)),
             ("ratelimit-remaining", str(self._remaining(nth))),
-            # Whole seconds begun: recorded answers never say more than 0 for the burst window.
+            # Recorded responses always have 0 for the burst window, also with a full second left.
             ("ratelimit-reset", str(math.ceil(self._until_reset(nth, now)) - 1)),
         )
 

@@ -1,4 +1,4 @@
-"""Figures of the project, one module each: `main(argv)` measures, prints, returns an exit code."""
+"""Performance figures, one module each: `main(argv)` measures, prints, returns an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _names() -> list[str]:
 
 
 def main(_root: Path, argv: Sequence[str]) -> int:
-    """Run one figure with the rest of the arguments; list them all when none is named."""
+    """Run the named figure with the other arguments; without a name, list all figures."""
     if argv and argv[0] in _names():
         return int(importlib.import_module(f"{__name__}.{argv[0]}").main(argv[1:]))
     print("usage: scripts/bench NAME [options]\n")

@@ -1,9 +1,9 @@
-"""Those who are compared, each reading a whole list of jobs, in a process of its own.
+"""The contestants, each of which reads a whole list of jobs in a process of its own.
 
     python -m tooling.bench._contestants NAME URL
 
-reads prefixes of lists from its standard input, a line each, and answers each with the CPU seconds
-that reading the list took. Connections stay open between lists, as those of a service do.
+reads prefixes of lists from stdin, one per line, and prints for each the CPU seconds that reading
+the list took. Connections stay open between lists, as in a service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from tooling.bench._pages import PATH, REVISION
 
 Reader = Callable[[str], int]
-"""Reads the list at a base URL, and returns how many jobs it had."""
+"""Reads the list at a base URL and returns its number of jobs."""
 
 KEY = "pk_0123456789abcdef0123456789abcdef01"
 _HEADERS = {
@@ -34,7 +34,7 @@ _HEADERS = {
 
 
 def counted(jobs: Iterable[Any]) -> int:
-    """Look at what most programs look at, and count."""
+    """Read the attributes that most programs use, and count the jobs."""
     number = 0
     for job in jobs:
         if job.id and job.attributes.status and job.attributes.total_count:
@@ -52,7 +52,7 @@ async def counted_async(jobs: AsyncIterable[Any]) -> int:
 
 
 def ours(http_client: Any = None) -> Reader:
-    """`Client`, with a limiter that counts but never has to wait."""
+    """`Client`, with a limiter that counts and never waits."""
     from klaviyo_variant_jobs import Client, RateLimiter
 
     limiter = RateLimiter(999_999, 999_999)
@@ -80,7 +80,7 @@ def ours_httpx2() -> Reader:
 
 
 def ours_async(http_client: Any = None) -> Reader:
-    """`AsyncClient`, the same way as `Client`."""
+    """`AsyncClient`, with the same limiter."""
     from klaviyo_variant_jobs import AsyncClient, RateLimiter
 
     runner = asyncio.Runner()
@@ -117,7 +117,7 @@ def ours_async_aiohttp() -> Reader:
 
 
 def sdk() -> Reader:
-    """The official SDK as its README writes it; it has no iterator of its own."""
+    """The official SDK, used as in its README; it has no iterator."""
     from klaviyo_api import KlaviyoAPI
 
     clients: dict[str, Any] = {}
@@ -134,7 +134,7 @@ def sdk() -> Reader:
 
 
 def sdk_kept() -> Reader:
-    """The official SDK, its method kept: it makes it anew for each `klaviyo.Catalogs`."""
+    """The official SDK with its method kept: each `klaviyo.Catalogs` makes a new one."""
     from klaviyo_api import KlaviyoAPI
 
     methods: dict[str, Callable[..., Any]] = {}
@@ -160,7 +160,7 @@ def _sdk_jobs(page_at: Callable[[str | None], Any]) -> int:
 
 
 def dicts() -> Reader:
-    """httpx and `response.json()`: what one writes without any client library."""
+    """httpx and `response.json()`, without any client library."""
     import httpx
 
     client = httpx.Client(headers=_HEADERS)
@@ -183,7 +183,7 @@ def dicts() -> Reader:
 
 
 def bare() -> Reader:
-    """httpx's transport and our models, without any of our own logic: what is left to save."""
+    """httpx's transport and our models without our logic: the lower bound for `ours`."""
     import httpx
 
     decoder, requested = _bare_parts()
@@ -241,7 +241,7 @@ def _bare_parts() -> tuple[Any, Callable[[str], Any]]:
 
 
 def structs() -> Reader:
-    """http.client and msgspec Structs of every member: about as fast as typed Python gets."""
+    """http.client and msgspec Structs for every member: about the fastest typed Python."""
     import msgspec
 
     from tooling.bench._structs import Page
@@ -290,13 +290,13 @@ def _answer_lines(read: Reader, server: str) -> None:
     # the heap back after each page. Before that, chance decides on up to 80 page faults (0.3 ms).
     bytes(1 << 20)
     for line in sys.stdin:
-        gc.collect()  # Everybody starts from a clean heap, whatever the list before left.
+        gc.collect()  # Garbage of the list before must not count.
         started = time.process_time()
         jobs = read(server + line.strip())
         print(time.process_time() - started, jobs, flush=True)
 
 
 if __name__ == "__main__":
-    # A page that does not fit is logged; that is measured, its way to the terminal is not.
+    # Measure the log records of pages that do not fit, but not the terminal.
     logging.getLogger("klaviyo_variant_jobs").addHandler(logging.NullHandler())
     _answer_lines(CONTESTANTS[sys.argv[1]](), sys.argv[2])

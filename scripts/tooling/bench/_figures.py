@@ -1,4 +1,4 @@
-"""What every figure prints: a table, and one line to compare with that of another day."""
+"""The output of all figures: a table, and one line to compare with earlier runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class Figure:
-    """A measured ratio and the goal for it."""
+    """A measured value and its goal."""
 
     name: str
     value: float
@@ -22,13 +22,13 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Judged as shown, so that the table never contradicts itself."""
+        """Compares the rounded value, so that the table is consistent."""
         shown = round(self.value, 2)
         return shown >= (self.at_least or 0.0) and (self.at_most is None or shown <= self.at_most)
 
 
 def show(name: str, measured: Iterable[tuple[str, str]], figures: Sequence[Figure]) -> int:
-    """Print what was measured, the figures with their goals, and the line; the exit code is 0."""
+    """Print the measurements, the figures with their goals, and the line; returns 0."""
     rows = list(measured)
     width = max(len(label) for label in [*(row[0] for row in rows), *(f.name for f in figures)])
     for label, value in rows:

@@ -17,7 +17,7 @@ from tooling.bench._simulation import ideal_s
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """Threads and tasks on one limiter, over loopback and in real time."""
+    """The result of `threads_and_tasks`."""
 
     requests: int
     refused: int

@@ -1,4 +1,4 @@
-"""Pages to measure with: the same hundred jobs over and over, sized like recorded ones."""
+"""Pages for the benches: one hundred jobs each, sized like recorded ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 JOBS_PER_PAGE = 100
 PATH = "/api/catalog-variant-bulk-create-jobs"
-# The newest. Read from spec/, since this is also loaded where our packages are not installed.
+# The newest. Read from spec/, since our packages may not be installed where this is loaded.
 REVISION = max((Path(__file__).parents[3] / "spec").glob("*.yaml")).stem
 
 _NEWEST_JOB_AT = dt.datetime(2026, 11, 2, 9, tzinfo=dt.UTC)
@@ -22,23 +22,23 @@ _VARIANTS_PER_JOB = {"small": 3, "large": 100, "odd": 3}
 
 @attrs.frozen
 class Listing:
-    """A list of jobs that the page server makes up from its URL."""
+    """A list of jobs that the page server generates from its URL."""
 
     kind: Literal["small", "large", "odd"] = "small"
-    """Bodies of 105 KB, or of 949 KB; `odd` ones are small, with a job that fits no schema."""
+    """Bodies of 105 KB or 949 KB; `odd` is `small` with one job that does not fit the schema."""
     encoding: Literal["plain", "gzip"] = "plain"
     pages: int = 20
     delay_ms: int = 0
-    """How long the server waits before each answer."""
+    """Milliseconds that the server waits before each response."""
 
     @property
     def prefix(self) -> str:
-        """What comes before the operation's path in the URL."""
+        """The part of the URL path before that of the operation."""
         return f"/{self.kind}/{self.encoding}/{self.pages}/{self.delay_ms}"
 
     @classmethod
     def at(cls, path: str) -> Listing:
-        """The listing that a path begins with."""
+        """The listing of a path that begins with its prefix."""
         _, kind, encoding, pages, delay_ms, _ = path.split("/", 5)
         listing: Listing = msgspec.convert(
             {"kind": kind, "encoding": encoding, "pages": pages, "delay_ms": delay_ms},
@@ -48,7 +48,7 @@ class Listing:
         return listing
 
     def answer(self, origin: str, nth: int) -> bytes:
-        """The response to the request for page `nth`, from 0, head and body."""
+        """The response for page `nth`, counted from 0: head and body."""
         url = f"{origin}{self.prefix}{PATH}"
         following = f"{url}?page%5Bcursor%5D={cursor(nth + 1)}" if nth + 1 < self.pages else None
         links = {"self": url, "prev": None, "next": following}
@@ -62,17 +62,17 @@ class Listing:
 
 
 def cursor(nth: int) -> str:
-    """The cursor of page `nth`; as long as a recorded one."""
+    """The cursor of page `nth`, as long as a recorded one."""
     return f"bmV4dDo6aWQ6OjAxSkFSUEpQN1gyMjVDNUpQUkZBV0taV1{nth:04}"
 
 
 def page_number(cursor: str) -> int:
-    """Which page a cursor stands for."""
+    """The number of the page of a cursor."""
     return int(cursor[-4:])
 
 
 def _head(length: int, *, gzipped: bool) -> bytes:
-    # Limits so wide that nobody has to wait, in a header as long as a recorded one.
+    # Limits so high that no client waits, in headers as long as recorded ones.
     lines = [
         "HTTP/1.1 200 OK",
         "content-type: application/vnd.api+json",
@@ -106,7 +106,7 @@ def _job(kind: str, number: int, chance: random.Random) -> dict[str, Any]:
             "created_at": created_at.isoformat(timespec="microseconds"),
             "total_count": variants,
             "completed_count": variants,
-            # A string nobody declared takes a page off the fast path.
+            # A value of the wrong type, so that the page takes the tolerant path.
             "failed_count": "none" if kind == "odd" and number == 50 else 0,
             "completed_at": (created_at + dt.timedelta(seconds=40)).isoformat(),
             "errors": [] if number % 3 else [_error(identifier)],

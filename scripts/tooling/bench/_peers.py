@@ -1,4 +1,4 @@
-"""A throw-away environment in which this project and its peers stand side by side."""
+"""A virtual environment with this project and its peers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ ROOT = Path(__file__).resolve().parents[3]
 SDK = "klaviyo-api==25.0.0"
 PYRATE = "pyrate-limiter[redis]==4.5.1"
 HTTP = ("httpx2", "httpx-aiohttp")
-"""What else `http_client` may be."""
+"""The other libraries that `http_client` may come from."""
 
 
 def environment(*, with_sdk: bool) -> dict[str, str]:
-    """Environment variables for a process that measures."""
+    """Environment variables for a contestant's process."""
     if not with_sdk:
         return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # Not our own path: what is installed there would stand in for the peers' versions.
+    # Without the packages of this process, which would hide the versions in the environment.
     return os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
 
 
 def peers_python() -> Path | None:
-    """Python of the environment, made on first use; None, with a word why, if that fails."""
+    """Python of the environment, made on first use; prints why and returns None on failure."""
     place = ROOT / ".venvs" / "peers" / _versions()
     python = place / "bin" / "python"
     complete = place / "complete"

@@ -1,4 +1,4 @@
-"""Interleaved rounds of contestants, each in a process of its own."""
+"""Runs contestants in interleaved rounds, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Rounds:
 def run_rounds(laps: Sequence[Lap], *, server: str, rounds: int, peers: Path | None) -> Rounds:
     """Run every lap once in each of `rounds`, after a round that is not counted.
 
-    `peers` is the Python of an environment with everybody in it; None for this one.
+    `peers` is the Python of the environment with all peers; None for this one.
     """
     cpu_s: dict[Lap, list[float]] = {lap: [] for lap in laps}
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The pages over HTTP, from a process of its own: its CPU time is not the client's."""
+"""Serves the pages over HTTP from another process, so that its CPU time is not counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tooling.bench._pages import Listing, page_number
 
 @contextlib.contextmanager
 def page_server() -> Iterator[str]:
-    """Serve from here to the end of the block; gives the base URL, to which a prefix belongs."""
+    """Serve inside the block; yields the base URL, to be followed by a `Listing.prefix`."""
     command = [sys.executable, "-m", __name__]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
@@ -27,7 +27,7 @@ def page_server() -> Iterator[str]:
         try:
             yield server.stdout.readline().strip()
         finally:
-            server.stdin.close()  # It serves until then, or until this process is gone.
+            server.stdin.close()  # Ends the server; so does the end of this process.
 
 
 class _Connection(asyncio.Protocol):
@@ -60,7 +60,7 @@ def _asked(target: str) -> tuple[Listing, int]:
     return Listing.at(path), page_number(found[0]) if found else 0
 
 
-# Rendered once; bounded for lists of a thousand pages, whose server's CPU time nobody counts.
+# Cached, so that rendering takes no time; bounded for lists of a thousand pages.
 @functools.lru_cache(maxsize=256)
 def _answer(listing: Listing, origin: str, nth: int) -> bytes:
     return listing.answer(origin, nth)

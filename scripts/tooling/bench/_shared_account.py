@@ -1,4 +1,4 @@
-"""One account in real time, for processes: fixed windows behind a socket."""
+"""Serves an account to processes in real time: fixed windows behind a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from klaviyo_variant_jobs.sandbox.windows import Quota, Window
 
 @attrs.define(slots=False)
 class Account:
-    """What the server has counted."""
+    """One account, and the requests it has counted."""
 
     burst: int
     steady: int
@@ -33,7 +33,7 @@ class Account:
         with contextlib.suppress(ConnectionError):
             while await reader.readline():
                 latency_s = random.uniform(self.most_latency_s / 10, self.most_latency_s)
-                before_s = random.uniform(0.0, latency_s)  # It is counted at any moment.
+                before_s = random.uniform(0.0, latency_s)  # Until it is counted.
                 await asyncio.sleep(before_s)
                 said = self._counted()
                 await asyncio.sleep(latency_s - before_s)
@@ -41,7 +41,7 @@ class Account:
         writer.close()
 
     def begin(self) -> None:
-        """Start counting; the windows begin at some odd moment."""
+        """Start counting; the windows begin at a random moment."""
         windows = (Window(self.burst, 1), Window(self.steady, 60))
         self._quota = Quota(windows, offset_seconds=time.monotonic() - 0.3)
 
@@ -59,7 +59,7 @@ class Account:
 
 @contextlib.contextmanager
 def served(accounts: list[Account]) -> Iterator[None]:
-    """Serve accounts on ports of their own, on a thread, to the end of the block."""
+    """Serve accounts inside the block, each on a port of its own, from one thread."""
     loop = asyncio.new_event_loop()
 
     async def listen() -> None:

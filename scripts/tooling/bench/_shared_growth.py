@@ -1,4 +1,4 @@
-"""What a grant costs, and how that grows with the members: in one process, on a real server."""
+"""The cost of a permit, and how it grows with the members: one process, a real server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BURST = 75
 
 @attrs.frozen(kw_only=True)
 class Cost:
-    """One process without contention."""
+    """The cost of a permit in one process without contention."""
 
     wall_us: float
     cpu_us: float
@@ -31,7 +31,7 @@ class Cost:
 
 
 def cost_of_ours(server: Valkey, *, grants: int = 2_000) -> Cost:
-    """Ask, and tell what came of it, one request after the other."""
+    """Acquire and release permits, one after the other."""
     with redis.Redis(port=server.port) as client:
         limiter = RedisRateLimiter(client, burst=PLENTY, steady=PLENTY, account="cost")
         _grant(limiter)
@@ -51,7 +51,7 @@ def cost_of_ours(server: Valkey, *, grants: int = 2_000) -> Cost:
 
 
 def cost_alone_us(*, grants: int = 20_000) -> float:
-    """The same with the limiter of one process."""
+    """As `cost_of_ours`, with the limiter of one process."""
     limiter = RateLimiter(PLENTY, PLENTY)
     started = time.perf_counter()
     for _ in range(grants):
@@ -66,26 +66,26 @@ def _grant(limiter: Any) -> None:
 
 
 def _calls(client: redis.Redis) -> tuple[int, float]:
-    """How many trips there were, and how many microseconds each took the server."""
+    """The number of trips, and the microseconds that one takes on the server."""
     seen: Any = client.info("commandstats")
     return seen["cmdstat_evalsha"]["calls"], seen["cmdstat_evalsha"]["usec_per_call"]
 
 
 @attrs.frozen(kw_only=True)
 class Growth:
-    """So many members that share the burst window."""
+    """The result of `growth`."""
 
     members: int
     used: float
     spread: float
-    """Served most ÷ served least."""
+    """Most permits of a member ÷ fewest."""
     asks: float
     trips: float
     server_us: float
 
 
 def growth(server: Valkey, members: int, *, seconds: float = 8.0) -> Growth:
-    """Each member makes one request after the other."""
+    """Let each member make one request after the other."""
     served = [0] * members
     asked = 0
 
@@ -117,7 +117,7 @@ def growth(server: Valkey, members: int, *, seconds: float = 8.0) -> Growth:
         client.config_resetstat()
         asyncio.run(all_of_them())
         calls, server_us = _calls(client)
-    # A place serves one request in each window and the time that its answer takes.
+    # A place is taken for the latency of its request and one window after it.
     possible = BURST * seconds / (1.0 + LATENCY_S)
     return Growth(
         members=members,

@@ -1,4 +1,4 @@
-"""One load for `shared`: processes on one account, and what came of it."""
+"""Runs one load of `shared`: processes on one account, and the outcome."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from tooling.bench._simulation import ideal_s
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """What some equal workers do."""
+    """A number of equal workers and what they do."""
 
     way: str
     members: int
     burst: int
     steady: int
     each: int
-    """Requests of one worker."""
+    """Requests per worker."""
     idle: int = 0
-    """How many of the members make none."""
+    """How many of the members make no requests."""
     kinds: Sequence[str] = ("threads", "tasks")
-    """What the workers are, in turn: with threads, or with tasks under asyncio."""
+    """The kinds of workers, in turn: with threads, or with tasks under asyncio."""
     most_latency_s: float = 0.2
-    """Answers take from a tenth of it to all of it."""
+    """Latency is between a tenth of it and all of it."""
 
     @property
     def at_once(self) -> int:
-        """Requests that one worker has under way: together they are never what is scarce."""
+        """Pending requests per worker: 8 in all, which is enough to use the whole quota."""
         return max(1, 8 // (self.members - self.idle))
 
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What came of a load."""
+    """The result of a load."""
 
     load: Load
     served: int
     refused: int
     seconds: Sequence[float]
-    """How long each worker took that was not killed."""
+    """The duration of each worker that was not killed."""
     asked: int
 
     @property
     def used(self) -> float:
-        """The share of the quota that was used, of what windows of any alignment allow."""
+        """The share used of the quota that windows of any alignment allow."""
         windows = (Window(self.load.burst, 1), Window(self.load.steady, 60))
         return ideal_s(self.served, windows) / max(self.seconds)
 
@@ -72,7 +72,7 @@ class Crew:
     processes: list[subprocess.Popen[str]]
 
     def begin(self) -> None:
-        """Let all of them go at once."""
+        """Start all workers at once."""
         for process in self.processes:
             assert process.stdin is not None
             process.stdin.write("\n")
@@ -94,7 +94,7 @@ class Crew:
 
 @contextlib.contextmanager
 def crew(load: Load, account: Account, *, redis: int, python: Path | None = None) -> Iterator[Crew]:
-    """Start the workers of a load; they wait for `begin`."""
+    """Start the processes of a load; the workers wait for `begin`."""
     processes = []
     for nth in range(load.members):
         job = {
@@ -131,7 +131,7 @@ def crew(load: Load, account: Account, *, redis: int, python: Path | None = None
 
 
 def later(seconds: float, event: Callable[[], object]) -> None:
-    """Let something happen to a load that is under way."""
+    """Call `event` after so many seconds of a load."""
     timer = threading.Timer(seconds, event)
     timer.daemon = True
     timer.start()

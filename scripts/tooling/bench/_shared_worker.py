@@ -1,4 +1,4 @@
-"""One process of `shared`: makes requests, paced in one of several ways, and says how it went."""
+"""A process of `shared`: makes requests with one way of pacing, and prints the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from tooling.bench._shared_account import connect
 
-# Ways are imported where they are used: the peer's environment has only the peer.
+# Limiters are imported where they are used: the environment of the peer has only the peer.
 
 
 def ours(job: dict[str, Any]) -> Any:
@@ -30,14 +30,14 @@ def ours(job: dict[str, Any]) -> Any:
 
 
 def alone(job: dict[str, Any]) -> Any:
-    """A limiter for each process, as if there were no other."""
+    """A limiter per process, with the whole quota."""
     from klaviyo_variant_jobs.rate_limits import RateLimiter
 
     return RateLimiter(job["burst"], job["steady"])
 
 
 def split(job: dict[str, Any]) -> Any:
-    """A limiter for each process, with its part of the limits."""
+    """A limiter per process, with its share of the limits."""
     from klaviyo_variant_jobs.rate_limits import RateLimiter
 
     members = job["members"]
@@ -45,7 +45,7 @@ def split(job: dict[str, Any]) -> Any:
 
 
 class Pyrate:
-    """PyrateLimiter's bucket in Redis. It hears nothing of answers; a pause is our own."""
+    """PyrateLimiter's bucket in Redis. It gets no responses; the pause after a 429 is ours."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         import redis
@@ -72,7 +72,7 @@ class Pyrate:
 
 
 class Pause:
-    """What a limiter of ours answers as a wait."""
+    """Stands in for our `Wait`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -87,7 +87,7 @@ WAYS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 class Worker:
-    """Makes a number of requests, each until it is served."""
+    """Makes a number of requests, and repeats each until it is served."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job

@@ -1,6 +1,6 @@
-"""One account in virtual time: who sends to it, and what its windows answer.
+"""Simulates one account in virtual time: its senders and its windows.
 
-Events in a heap rather than an event loop: a figure takes half a million requests.
+It uses a heap of events and no event loop, since a figure takes half a million requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from klaviyo_variant_jobs.sandbox.windows import NamedWindow, Quota, Window
 
 
 class World(Clock):
-    """Events in their order; the time is that of the event at hand."""
+    """A clock that runs events in order; its time is that of the current event."""
 
     def __init__(self, seed: int) -> None:
         self.now = 0.0
@@ -38,11 +38,11 @@ class World(Clock):
         return self.random_source.random()
 
     def after(self, seconds: float, event: Callable[[], object]) -> None:
-        """Let `event` happen `seconds` from now."""
+        """Schedule `event` in `seconds`."""
         heapq.heappush(self._events, (self.now + seconds, next(self._numbers), event))
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Let events happen until `done`."""
+        """Run events until `done`."""
         while self._events and not done():
             self.now, _, event = heapq.heappop(self._events)
             event()
@@ -50,7 +50,7 @@ class World(Clock):
 
 @attrs.frozen
 class Response:
-    """What the server sent: a status and the headers that speak of the quota."""
+    """A response: status and RateLimit headers."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,14 +62,14 @@ class Response:
 
 @attrs.frozen(kw_only=True)
 class Latency:
-    """Seconds from send to answer, evenly spread."""
+    """Seconds from request to response, uniformly distributed."""
 
     least_s: float = 0.0
     most_s: float = 0.0
 
 
 class Account:
-    """The server's side: counts each request at a random moment between send and answer."""
+    """The server: counts each request at a random moment between request and response."""
 
     def __init__(
         self, world: World, windows: Sequence[Window], *, offset_s: float, named: NamedWindow
@@ -79,7 +79,7 @@ class Account:
         self._named = named
 
     def send(self, latency: Latency, answer: Callable[[Response], object]) -> None:
-        """Send a request; `answer` gets what comes back."""
+        """Send a request; `answer` is called with the response."""
         world = self._world
         seconds = latency.least_s + world.random() * (latency.most_s - latency.least_s)
         if not seconds:
@@ -100,7 +100,7 @@ class Account:
 
 
 class Load:
-    """A number of requests that some tasks make one after the other, each in its own way."""
+    """A number of requests, and the results of the tasks that make them."""
 
     def __init__(self, account: Account, world: World, latency: Latency, requests: int) -> None:
         self.account = account
@@ -125,7 +125,7 @@ class Load:
 
 
 class OurTask:
-    """One request after the other, each paced by the limiter and tried again by the policy."""
+    """Makes one request after the other, with our limiter and retry policy."""
 
     _policy = RetryPolicy()
 
@@ -142,7 +142,7 @@ class OurTask:
             self._load.world.after(0.0, self._acquire)
 
     def _give_up(self) -> None:
-        self._load.left += 1  # As a service would try again.
+        self._load.left += 1  # A service would try again.
         self._next()
 
     def _acquire(self, earlier: Wait | None = None) -> None:
@@ -184,11 +184,11 @@ class OurTask:
 
 
 class SdkTask:
-    """The official SDK's arithmetic, from what was observed of it: no pacing, two retry layers.
+    """The observed behaviour of the official SDK: no pacing, two retry layers.
 
-    A lasting 429 with Retry-After 1 made it send 12 requests in 13.7 s. Assumed to be three rounds
-    of four: the inner layer waits Retry-After before each of three further attempts, the outer one
-    a random time below 2, then 4 seconds. What it gives up on its caller starts anew.
+    A permanent 429 with Retry-After 1 made it send 12 requests in 13.7 s. We assume three rounds of
+    four attempts: the inner layer waits Retry-After before each further attempt, the outer one a
+    random time below 2 s, then below 4 s. When it gives up, the caller starts again.
     """
 
     def __init__(self, load: Load) -> None:
@@ -224,7 +224,7 @@ class SdkTask:
 
 
 class Stranger:
-    """Somebody else on the account: requests at random moments, each made once."""
+    """Another program on the account: it makes requests at random moments, without retries."""
 
     def __init__(self, world: World, account: Account, *, per_minute: float) -> None:
         self._world = world
@@ -247,7 +247,7 @@ class Stranger:
 
 
 def ideal_s(requests: int, windows: Sequence[Window]) -> float:
-    """When the last of `requests` can be sent without latency, in windows of any alignment."""
+    """The earliest time of the last request, without latency, for any alignment of windows."""
     sent: list[float] = []
     for nth in range(requests):
         earliest = sent[-1] if sent else 0.0

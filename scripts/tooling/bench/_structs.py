@@ -1,4 +1,4 @@
-"""A page as msgspec Structs that take nothing but what the pages measured with hold."""
+"""A page as msgspec Structs that accept only what `_pages` generates."""
 
 from __future__ import annotations
 

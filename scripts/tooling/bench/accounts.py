@@ -1,4 +1,4 @@
-"""Many accounts at once on one event loop, a client each, against one account."""
+"""Many accounts at once on one event loop, with one client each, against one account."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _jobs_per_cpu_s(url: str, accounts: int) -> float:
-    """Connecting is counted, making the clients is not."""
+    """Jobs per CPU second; includes connecting, but not making the clients."""
     clients = [
         AsyncClient(
             f"{KEY}{number}",

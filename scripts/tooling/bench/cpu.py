@@ -16,7 +16,7 @@ from tooling.bench._server import page_server
 
 @attrs.frozen
 class Ratio:
-    """One lap's CPU divided by another's, and what it should be."""
+    """The CPU of one lap divided by another's, and the goal."""
 
     name: str
     dividend: Lap

@@ -56,7 +56,7 @@ def _peak_mb(server: str, pages: int) -> float:
 
 def _own_peak_mb() -> float:
     status = Path("/proc/self/status")
-    if status.exists():  # What getrusage tells on Linux includes the process that forked this one.
+    if status.exists():  # On Linux getrusage includes the peak of the parent before the fork.
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""Refusals and time lost by the rate limiter, against the official SDK's way of waiting."""
+"""Refusals and lost time of the rate limiter, against the official SDK's way of waiting."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ STRANGER_PER_MINUTE = 375
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """One load, and how well it has to go."""
+    """One load and its goals."""
 
     name: str
     tasks: int
     latency: Latency
     most_refused: float = 0
-    """In one run; a fraction below 1 is that share of what the SDK's way gets."""
+    """The most refusals in one run; below 1, a share of the refusals of the SDK's way."""
     most_ratio: float
     refused_until_s: float = math.inf
     believed: tuple[int, int] = (75, 750)
@@ -54,7 +54,7 @@ class Scenario:
     alignments: int = ALIGNMENTS
 
     def ideal_s(self) -> float:
-        """The earliest finish of the same requests without latency or windows of the server's."""
+        """The earliest finish of the requests, without latency and for any alignment of windows."""
         share = Window(STRANGER_PER_MINUTE, 60) if self.stranger else SERVED[1]
         return ideal_s(REQUESTS, (SERVED[0], share))
 
@@ -73,8 +73,8 @@ SCENARIOS = (
         most_ratio=1.05,
         alignments=20,
     ),
-    # What strangers will do is not guessed: what remains, and the pause after a 429, are all that
-    # keeps these two from the SDK's figures. Nothing is left to the stranger.
+    # The limiter does not estimate the requests of others. It knows of them only by `remaining` and
+    # by 429s, and leaves them no share.
     Scenario(
         name="stranger 375/min, burst named",
         tasks=50,
@@ -99,7 +99,7 @@ SCENARIOS = (
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """What came of one load at one alignment."""
+    """The result of one load at one alignment."""
 
     refused: int
     refused_last_at: float
@@ -109,7 +109,7 @@ class Run:
 
 
 def simulate(scenario: Scenario, nth: int, *, sdk: bool, seed: int) -> Run:
-    """Run a scenario once; `nth` of its alignments says where both windows of the server begin."""
+    """Run a scenario once; alignment `nth` says where both windows of the server begin."""
     world = World(seed * 1_000 + nth)
     turn = nth / scenario.alignments
     account = Account(world, SERVED, offset_s=math.floor(60 * turn) + turn, named=scenario.named)
@@ -135,7 +135,7 @@ def simulate(scenario: Scenario, nth: int, *, sdk: bool, seed: int) -> Run:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """One way of waiting, in all runs of a scenario."""
+    """The results of all runs of a scenario with one way of waiting."""
 
     runs: Sequence[Run]
     ideal_s: float
@@ -173,8 +173,8 @@ class Outcome:
 
 
 def measure(pool: Executor, scenario: Scenario, *, sdk: bool, seed: int) -> Outcome:
-    """All alignments of a scenario."""
-    # The SDK's way is only there to compare: fewer runs give its mean well enough.
+    """Run a scenario at all its alignments."""
+    # A third of the runs is enough for the mean of the SDK's way.
     step = 3 if sdk and scenario.alignments == ALIGNMENTS else 1
     turns = range(0, scenario.alignments, step)
     run = functools.partial(simulate, scenario, sdk=sdk, seed=seed)
@@ -182,7 +182,7 @@ def measure(pool: Executor, scenario: Scenario, *, sdk: bool, seed: int) -> Outc
 
 
 def missed(scenario: Scenario, ours: Outcome, theirs: Outcome) -> list[str]:
-    """The goals of a scenario that were not reached, each judged by its worst run."""
+    """The goals of a scenario that were missed, each by its worst run."""
     found = []
     refused: float = ours.refused_most
     most = scenario.most_refused
@@ -198,13 +198,13 @@ def missed(scenario: Scenario, ours: Outcome, theirs: Outcome) -> list[str]:
 
 
 class _Ticking(Clock):
-    """A twentieth of a second passes whenever somebody asks."""
+    """Advances by 0.05 s at each call."""
 
     monotonic = staticmethod(itertools.count(0.0, 0.05).__next__)
 
 
 def grant_us() -> float:
-    """Microseconds that a permit costs without contention: acquire, release with headers."""
+    """Microseconds per permit without contention: acquire, and release with headers."""
     limiter = RateLimiter(clock=_Ticking())
     said = RateLimit(
         limit=75, remaining=74, reset_seconds=0, policies=(Policy(75, 1), Policy(750, 60))
@@ -215,7 +215,7 @@ def grant_us() -> float:
         assert isinstance(permit, Permit)
         limiter.release(permit, said=said)
 
-    # Many short stretches: the best of them had the processor to itself.
+    # Many short runs: other programs disturb the fastest one least.
     return min(timeit.repeat(once, number=1_000, repeat=100)) / 1_000 * 1e6
 
 
@@ -229,9 +229,9 @@ scenario                        |   mean  most  mean  most  lost |   mean  most 
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print a row for each scenario; returns 1 when a goal was missed."""
+    """Print a row for each scenario; returns 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="scripts/bench pacing", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="of latencies and of the stranger")
+    parser.add_argument("--seed", type=int, default=1, help="of latencies and the other program")
     seed = parser.parse_args(argv).seed
     started = time.monotonic()
     print(f"{REQUESTS} requests a run, server 75/s and 750/min, seed {seed}\n{_HEAD}")

@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure, print, and return 0."""
     parser = argparse.ArgumentParser(prog="bench prefetch", description=__doc__)
     parser.add_argument("--pages", type=int, default=100)
-    parser.add_argument("--delay-ms", type=int, default=50, help="of the network, and of the work")
+    parser.add_argument("--delay-ms", type=int, default=50, help="latency, and work, per page")
     options = parser.parse_args(argv)
     listing = Listing(pages=options.pages, delay_ms=options.delay_ms)
     wall_s: dict[tuple[str, int], float] = {}

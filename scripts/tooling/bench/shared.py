@@ -1,4 +1,4 @@
-"""One quota for several processes: through Redis, a limiter each, split by hand, and a peer."""
+"""One quota for several processes: shared through Redis, not shared, split, and by a peer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAULT_AT_S, FAULT_ENDS_S = 3.0, 7.0
 _HEAD = f"""\
 {REQUESTS} requests in real time, server {BURST}/s and {STEADY}/min, answers take 20 to 200 ms,
 workers with threads and with tasks in turn, 8 requests under way in all
-used: of what windows of any alignment allow; spread: slowest ÷ fastest
+used: share of the quota for any alignment of windows; spread: slowest ÷ fastest
 
 workers  way     served  refused   used  spread"""
 
@@ -58,13 +58,13 @@ def lose_everything(crew: Crew, server: Valkey) -> None:
 FAULTS: dict[str, Fault] = {
     "a worker is killed": kill_a_worker,
     "Redis is down for 4 s": stop_and_start,
-    "Redis stands for 4 s": freeze_and_thaw,
+    "Redis hangs for 4 s": freeze_and_thaw,
     "Redis is emptied": lose_everything,
 }
 
 
 def loads(members: int, idle: int, peer: bool) -> list[Load]:
-    """The same requests in each way."""
+    """The same requests for each way of pacing."""
     each = REQUESTS // (members - idle)
     ways = ["ours", "alone", "split", *(["pyrate"] if peer else [])]
     return [

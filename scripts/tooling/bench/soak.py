@@ -1,4 +1,4 @@
-"""Soak: thousands of lists read through faults of every kind, dropped and resumed at random."""
+"""Soak: reads thousands of lists through faults of every kind, with random drops and resumes."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _DRIVES: tuple[Drive, ...] = tuple(
 
 
 class Broken(AssertionError):
-    """Something that must never happen did."""
+    """Something happened that must never happen."""
 
 
 @attrs.define
 class Tally:
-    """What a soak has been through."""
+    """The counts of a soak."""
 
     lists: int = 0
     jobs: int = 0
     requests: int = 0
     resumes: int = 0
     repeated: int = 0
-    """Jobs given again because the one a checkpoint names had gone, as the contract has it."""
+    """Jobs given again because the job of a checkpoint was gone, as documented."""
     faults: Counter[str] = attrs.field(factory=Counter)
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Tally:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Soak, print, and return 0; 1 with what broke and how to see it again."""
+    """Soak, print, and return 0, or 1 with the failure and how to reproduce it."""
     parser = argparse.ArgumentParser(prog="bench soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -91,7 +91,7 @@ def _batch(seed: int, batch: int, tally: Tally) -> None:
     with FaultServer() as server, FaultServer([["STOLEN"]]) as elsewhere:
         fast = catalogue.FAST | catalogue.leading_away(server, elsewhere)
         for nth in range(LISTS_PER_SERVER):
-            # A generator for each list, so that a list is the same whatever those before it took.
+            # A generator per list, so that a list does not depend on those before it.
             trial = _Trial(random.Random(f"{seed}/{batch}/{nth}"), server, fast, tally)
             try:
                 trial.run()
@@ -150,8 +150,7 @@ class _Trial:
         chance = self.chance
         stops = [chance.randrange(8) for _ in range(chance.randrange(4))]
         resume: str | None = None
-        # Each fault ends at most one run. A machine that stands still for a moment may end some
-        # more, through the short timeout.
+        # Each fault ends at most one run. On a busy machine the short timeout may end a few more.
         for _ in range(len(self.faults) + len(stops) + 20):
             most = stops.pop() if stops else None
             run = self.drive.iterate(
@@ -167,7 +166,7 @@ class _Trial:
             if run.error is None and most is None:
                 return
             if run.checkpoint is None or (run.error and run.error.checkpoint != run.checkpoint):
-                raise Broken(f"an error without its place: {run.error!r}")
+                raise Broken(f"an error without a checkpoint: {run.error!r}")
             resume = str(run.checkpoint)
             self.tally.resumes += 1
             if chance.randrange(8) == 0:
@@ -175,7 +174,7 @@ class _Trial:
         raise Broken("the list never came to its end")
 
     def _take_away(self, at: Checkpoint) -> None:
-        """Remove the job that a checkpoint names: the rest of its page may be given again."""
+        """Remove the job of a checkpoint, so that its page may be given again."""
         if at.last_job_id is None:
             return
         for nth, page in enumerate(self.server.pages):
@@ -188,13 +187,13 @@ class _Trial:
 
 
 def job_id_of(entry: Mapping[str, object]) -> str | None:
-    """The identifier of a job as the server has it."""
+    """The id of a job in the server's JSON."""
     return job_id(type("Entry", (), dict(entry)))
 
 
 @contextlib.contextmanager
 def _watched() -> Iterator[list[str]]:
-    """What Python complains about that nobody can catch: unclosed things, lost tasks."""
+    """Complaints of Python that are not exceptions: unclosed resources, lost tasks."""
     complaints: list[str] = []
 
     class Handler(logging.Handler):
@@ -203,7 +202,7 @@ def _watched() -> Iterator[list[str]]:
 
     handler = Handler(logging.WARNING)
     logging.getLogger("asyncio").addHandler(handler)
-    # Pages that do not fit are what this is about; their warnings are not for the terminal.
+    # Hide the warnings about values that do not fit: faults cause them on purpose.
     logging.getLogger("klaviyo_variant_jobs").addHandler(logging.NullHandler())
     before = sys.unraisablehook, threading.excepthook
     sys.unraisablehook = lambda broken: complaints.append(f"unraisable: {broken.exc_value!r}")
@@ -234,7 +233,7 @@ def _nothing_left() -> Iterator[None]:
         if left := list(Path(place).iterdir()):
             raise Broken(f"temporary files are left: {left}")
     gc.collect()
-    # A request under way when its iterator was dropped may take its timeout to end.
+    # The pending request of a dropped iterator may last until its timeout.
     until = time.monotonic() + _SETTLING_S
     while set(threading.enumerate()) - threads or _open_files() > files:
         if time.monotonic() > until:
@@ -244,6 +243,6 @@ def _nothing_left() -> Iterator[None]:
 
 
 def _open_files() -> int:
-    """How many file descriptors are open; 0 where the system does not tell."""
+    """The number of open file descriptors; 0 if the system does not say."""
     place = Path("/dev/fd")
     return sum(1 for _ in place.iterdir()) if place.is_dir() else 0

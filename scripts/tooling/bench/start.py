@@ -1,4 +1,4 @@
-"""Start: importing and making a client against httpx's own, and a whole one-page script."""
+"""Start: import and make a client, against httpx; and run a whole one-page script."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _OURS = f"""import klaviyo_variant_jobs
 klaviyo_variant_jobs.Client({KEY!r}, revision={REVISION!r})"""
 _HTTPX = "import httpx\nhttpx.Client()"
 
-# Each as its README writes it. The page comes over plain http, for which the SDK makes no TLS
-# context though it would need one for the API: it is made here. Ours always makes its own.
+# Each as in its README. Over plain http the SDK makes no TLS context, which it would need for the
+# API, so its script makes one. Our client always makes one.
 _OUR_SCRIPT = f"""from klaviyo_variant_jobs import Client
 with Client({KEY!r}, revision={REVISION!r}, base_url="{{url}}") as client:
     print(sum(1 for job in client.iter_jobs()))"""
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     peers = None if options.no_peers else peers_python()
     python = str(peers or sys.executable)
     env = environment(with_sdk=peers is not None)
-    # Installed packages come compiled. Ours, run from the tree, would be compiled in each process.
+    # Let Python write .pyc files: else each process would compile our modules again.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def output(code: str) -> str:
@@ -88,7 +88,7 @@ def _medians(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
     for nth in range(rounds + 1):
         for name, run in runs.items():
             seconds = run()
-            if nth:  # The first compiles the modules and fills the disk's cache.
+            if nth:  # The first run compiles modules and warms the disk cache.
                 measured[name].append(seconds)
     return {name: statistics.median(seconds) for name, seconds in measured.items()}
 

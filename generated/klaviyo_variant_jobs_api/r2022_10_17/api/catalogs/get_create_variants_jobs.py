@@ -73,8 +73,8 @@ def sync_detailed(
 
     Raises:
         UnexpectedStatus: any status but 200.
-        msgspec.DecodeError: the body is no JSON, or does not fit the models (ValidationError).
-        httpx.TransportError: no complete answer came.
+        msgspec.DecodeError: the body is not JSON, or does not fit the models (ValidationError).
+        httpx.TransportError: no complete response arrived.
     """
     kwargs = get_kwargs(
         fields=fields,
