@@ -43,7 +43,7 @@ def clean_secret(secret: object, what: str) -> str:
                 f"{what} has a character that is not visible ASCII at position {position + 1} of "
                 f"{len(stripped)}: was it copied with a line break, a space or an invisible mark?"
             )
-    # `docker --env-file` and some shells hand the quotes on; the API would answer 401.
+    # `docker --env-file` and some shells pass the quotes on; the API would answer 401.
     if stripped[0] in "\"'`" or stripped[-1] in "\"'`":
         raise UnfitSecret(f"{what} is wrapped in quotes: remove them where it is set")
     if _ASSIGNMENT.match(stripped):
@@ -51,8 +51,8 @@ def clean_secret(secret: object, what: str) -> str:
     return stripped
 
 
-# So many characters are looked for. Shorter keys, as tests use, are found in ordinary words; real
-# ones have 37 characters.
+# Redaction looks for this many characters of the secret. Shorter keys, as tests use, would match
+# ordinary words; real ones have 37 characters.
 _SOUGHT = 12
 
 
@@ -101,12 +101,12 @@ class Credential:
 
     @property
     def identity(self) -> Hashable:
-        """What stands for the account: a digest of the key or token, or the callable itself."""
+        """What identifies the account: a digest of the key or token, or the callable itself."""
         if self.fixed is None:
             # A dataclass with `__call__` cannot be hashed.
             is_hashable = getattr(type(self.supplier), "__hash__", None) is not None
             return self.supplier if is_hashable else id(self.supplier)
-        # Limiters are kept by it for the life of the process, where dumps would show a key.
+        # It becomes a key of a mapping that lives as long as the process; dumps show such keys.
         return hashlib.blake2b(self.fixed.header.encode(), key=_SALT).digest()
 
     def authorization_for(self, token: object) -> Authorization:

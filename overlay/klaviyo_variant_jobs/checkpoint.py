@@ -20,7 +20,7 @@ _LONGEST_TEXT = 4 * LONGEST_CURSOR
 
 
 def can_be_sent(cursor: str) -> bool:
-    """Whether a cursor fits a request line and is bytes in percent-encoding."""
+    """Whether a cursor fits a request line and can be percent-encoded."""
     try:
         cursor.encode(errors="surrogateescape")
     except UnicodeEncodeError:  # Half a surrogate pair stands for no bytes.
@@ -63,7 +63,7 @@ class Checkpoint:
 
     def __str__(self) -> str:
         values = list(attrs.astuple(self, recurse=False))
-        if not self.extra_query:  # As texts were before there was one.
+        if not self.extra_query:  # Such texts keep the form from before it existed.
             del values[-1]
         data = json.dumps(values, separators=(",", ":")).encode()
         packed = zlib.crc32(data).to_bytes(4, "big") + data
@@ -92,7 +92,7 @@ class Checkpoint:
         data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))[4:]
         names = [field.name for field in attrs.fields(cls)]
         checkpoint = cls(**dict(zip(names, json.loads(data), strict=False)))
-        # Compared as a whole: that covers the checksum, and what the lenient decoders skipped.
+        # Compared as a whole: this checks the checksum, and refuses what lenient decoders ignore.
         if not checkpoint._is_sound() or str(checkpoint) != text:
             raise ValueError
         return checkpoint

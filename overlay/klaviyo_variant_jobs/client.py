@@ -103,7 +103,7 @@ class Connections:
         self.are_ours = theirs is None
         """Whether we made the client; one that was passed in is never replaced nor closed."""
         self._make = make if theirs is None else lambda: theirs
-        # At once: what is wrong with the environment's proxies shows before a request.
+        # Made at once, so that an unusable proxy of the environment is reported before a request.
         self.pool = Pool(self._make())
         self._is_closed = False
         self._lock = threading.Lock()
@@ -152,10 +152,10 @@ _PASSING = "check the network, proxies and the status of the API, then resume"
 def explain(
     error: Exception, authorization: Authorization, *, library: Any, where: str, url: str
 ) -> Exception:
-    """The failure of a request in our terms; what a hook of the caller raised as it is.
+    """Our error for a failure of the HTTP library; an exception of a caller's hook as it is.
 
-    Takes the key out of it: its message, the request that it carries, and the frames of the HTTP
-    library, whose variables an error tracker shows.
+    Takes the key out of it: out of its message, the request that it carries, and the frames of the
+    HTTP library, whose variables error trackers show.
     """
     error.__traceback__ = transport.without_library(error.__traceback__)
     error.args = tuple(map(authorization.redact_any, error.args))
@@ -165,7 +165,7 @@ def explain(
     advice = transport.lasting(error, library) if is_network else _MISUSED
     if isinstance(error, library.HTTPError):
         error.request = library.Request("GET", url)
-    if is_network:  # What led to it carries the request as well.
+    if is_network:  # Its cause carries the request as well.
         error.__cause__ = error.__context__ = None
     elif not isinstance(error, (library.InvalidURL, *_MISUSE)):
         return error
@@ -266,13 +266,13 @@ class BaseClient(Generic[JobT_co]):
     def _listing(
         self, *, resume: Any = None, prefetch: int = 0, **asked: Unpack[Asked]
     ) -> tuple[Checkpoint, int]:
-        """The place that an iteration starts from, and how many pages it fetches ahead."""
+        """The checkpoint that an iteration starts from, and how many pages it fetches ahead."""
         if prefetch not in (0, 1):
             raise ValueError(f"prefetch is 0 or 1 page, not {prefetch!r}")
         if not isinstance(resume, str | Checkpoint | None):
             raise TypeError(f"resume must be a checkpoint or its text, not {type(resume).__name__}")
         first = self._first(**asked)
-        # One made by hand is read from its text, too: only so is it known to make sense.
+        # One made by hand is parsed too, because parsing checks that it makes sense.
         start = first if resume is None else Checkpoint.parse(str(resume))
         check_resumed(start, first)
         return start, prefetch
@@ -324,19 +324,19 @@ class Client(BaseClient[JobT_co]):
         retry: how failures that pass are tried again, and the deadline of a page.
         rate_limiter: paces requests; shared by default among all clients of one credential in the
             process. Pass one to share it between the keys of an account.
-        timeout: seconds for connecting, each read and each write, or an `httpx.Timeout` without
-            an infinite part; 30 by default. Each address of a host may take a connect timeout,
-            and what is dripped before a body, between its chunks and after them is bounded only
-            per read; everything else by the deadline too.
-        http_client: an `httpx.Client` of your own, for proxies or instrumentation, which you
-            close. Its headers are sent along, but for Accept, Accept-Encoding, User-Agent and
-            Authorization; its cookies, timeouts, authentication and redirects play no part.
+        timeout: seconds for connecting (to each address of the host), each read and each write,
+            or an `httpx.Timeout` without an infinite part; 30 by default. The deadline of `retry`
+            bounds the whole page.
+        http_client: an `httpx.Client` or `httpx2.Client` of your own, for proxies or
+            instrumentation, which you close. Its headers are sent along, except Accept,
+            Accept-Encoding, User-Agent and Authorization. Its cookies, timeouts,
+            authentication and redirects are not used.
         strict: raise `InvalidResponseError` for a value that does not fit the schema. By default
             it reads as None and is among the page's anomalies.
         clock: where time and chance come from; for tests.
-        name: stands in the repr, in log records and in events, to tell clients apart.
-        on_event: called with each event of `klaviyo_variant_jobs.events`, from the thread or task
-            that works. What it raises is logged once and breaks nothing.
+        name: tells clients apart in reprs, log records and events.
+        on_event: called with each event of `klaviyo_variant_jobs.events`, in the thread or task
+            that reads the page. The first exception it raises is logged, later ones are ignored.
 
     Raises `ValueError` or `TypeError` for arguments that make no sense, before anything is sent.
     """

@@ -4,8 +4,8 @@ import random
 import threading
 import time
 
-# freezegun replaces time.monotonic, perhaps just when we are imported; a pause or a deadline would
-# then never pass. It leaves time.clock_gettime, which Windows has not.
+# freezegun may have replaced time.monotonic when this is imported; pauses and deadlines would then
+# never end. It does not replace time.clock_gettime, which Windows lacks.
 _MONOTONIC = getattr(time, "CLOCK_MONOTONIC", None)
 
 
@@ -13,8 +13,8 @@ class Clock:
     """The machine's time and randomness.
 
     Clients take one as `clock=`; tests pass one whose time only moves when somebody waits
-    (`klaviyo_variant_jobs.sandbox.VirtualClock`). Jitter is drawn here too, because a test that
-    owns the time has to own the chance as well.
+    (`klaviyo_variant_jobs.sandbox.VirtualClock`). Jitter is drawn here too, so that a test controls
+    chance together with time.
     """
 
     def monotonic(self) -> float:

@@ -70,7 +70,7 @@ class AttemptedError(KlaviyoError):
     body: bytes = b""
     """The start of the body that came, at most 64 KiB."""
     is_lasting: bool = False
-    """Whether it was told at once because trying again cannot mend it, such as an unknown host."""
+    """Whether another attempt cannot help, as with an unknown host; raised at once then."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -82,11 +82,11 @@ class TransportError(AttemptedError):
 
 
 class DeadlineError(AttemptedError):
-    """Time ran out before anything was answered."""
+    """Time ran out before any response came."""
 
 
 class QuotaDeadlineError(DeadlineError):
-    """The next place in the quota would come after the deadline, in `retry_after` seconds."""
+    """The next permit would come after the deadline, in `retry_after` seconds."""
 
 
 class InvalidResponseError(AttemptedError):
@@ -152,7 +152,7 @@ _OTHER = (APIError, "not an answer of this endpoint: check base_url and proxies"
 BODY_KEPT = 64 * 1024
 """Bytes of a body that an error keeps."""
 
-# A cookie of the API's front proxy is a credential of a kind; errors get logged and pickled.
+# The cookie of the API's front proxy is a kind of credential, and errors get logged and pickled.
 _PRIVATE = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -198,8 +198,8 @@ def _glimpse(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def one_line(text: str, longest: int) -> str:
-    """Foreign text as a log can take it: printable, on one line, of `longest` characters."""
-    # Lone surrogates, which JSON can smuggle in, would break whoever writes the message down.
+    """Foreign text made fit for a log: printable, on one line, at most `longest` characters."""
+    # JSON can contain lone surrogates, which cannot be encoded when the message is written.
     line = " ".join(text[: 4 * longest].split())
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
@@ -208,8 +208,8 @@ def one_line(text: str, longest: int) -> str:
 def parse_error_document(body: bytes) -> tuple[ErrorDetail, ...]:
     """The entries of a JSON:API error document; empty for a body that is none.
 
-    Retired legacy endpoints answer `{"message": "…"}`; that becomes one entry. Members of a type
-    nobody expects are left out, never raised on.
+    Retired legacy endpoints answer `{"message": "…"}`; that becomes one entry. Members of an
+    unexpected type are left out.
     """
     try:
         document = json.loads(body)

@@ -1,7 +1,7 @@
 """One logical request as a generator of effects, from the quota to the decoded page.
 
-It yields what is to be done and gets what came of it; failures are thrown into it. No I/O and no
-clock of its own, so that both clients drive the same decisions and tests need no time.
+The generator yields effects and receives their results; failures are thrown into it. It does no I/O
+and has no clock of its own, so both clients share every decision and tests need no real time.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Terms:
     policy: RetryPolicy
     clock: Clock
     explain: Callable[[Exception, Authorization], Exception]
-    """Puts a failure of the HTTP library into our terms; gives back what is the caller's own."""
+    """Turns a failure of the HTTP library into our error; returns a caller's own as it is."""
     observer: Observer
 
 
@@ -149,7 +149,7 @@ class _Exchange:
                 error.attempts = attempt - is_unsent
                 raise
             finally:
-                # The second call for a permit does nothing: this is for whatever got in between.
+                # This covers every way out. A second release of a permit does nothing.
                 self._release()
             if isinstance(outcome, Page):
                 return outcome
@@ -257,7 +257,7 @@ class _Exchange:
             yield Close(failed=True)
             raise
         yield Close(failed=failed)
-        headers = {}  # An error tracker shows what is in a frame, and one may echo the key.
+        headers = {}  # One may echo the key, and error trackers show the variables of frames.
         if isinstance(outcome, Page) or self._passes(outcome):
             return outcome
         raise outcome
@@ -328,10 +328,10 @@ class _Exchange:
 
 
 def _is_out_of_step(query: Query, document: Any) -> bool:
-    """Whether a page cannot be what was asked for, as far as it can be told.
+    """Whether a page is certainly not the response to the query.
 
-    Bytes after an answer become the answer to the next request on its connection. A page that is
-    not full may have no job of the status because all have just moved on.
+    Bytes that follow a response are read as the response to the next request on the connection. On
+    a page that is not full, all jobs may have left the status just now.
     """
     link = document.links and document.links.self
     if link and cursors_in(link) not in ([], [query.cursor]):

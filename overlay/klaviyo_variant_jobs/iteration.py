@@ -50,7 +50,7 @@ class Progress(Generic[ItemT_co]):
 
     @contextlib.contextmanager
     def _turning(self) -> Iterator[None]:
-        """One at a time; an error gets the place to resume from."""
+        """Refuses a second caller meanwhile, and gives every error its checkpoint."""
         if self._in_use:
             raise RuntimeError("already in use: give each thread or task an iterator of its own")
         try:
@@ -121,7 +121,7 @@ class Ahead:
         clock.wait(self._closing, seconds)
 
     def wait(self) -> None:
-        """Wait for the page or an error; not where the thread is not, in a forked process."""
+        """Wait for the page or an error. A forked process has no such thread and does not wait."""
         # Not `join`: when that is interrupted, Python before 3.13 takes the thread for ended.
         if self._thread.is_alive():
             concurrent.futures.wait([self._page])
@@ -180,7 +180,7 @@ class Iteration(Progress[ItemT_co]):
     def _taken_ahead(self) -> Page[Any] | None:
         if self._ahead is None:
             return None
-        self._ahead.wait()  # Still ours meanwhile: after Ctrl-C `close` has to find it.
+        self._ahead.wait()  # Kept until then: after Ctrl-C `close` must find it.
         ahead, self._ahead = self._ahead, None
         return ahead.page()
 
@@ -292,8 +292,8 @@ class AsyncIteration(Progress[ItemT_co]):
 async def _done(task: asyncio.Task[Page[Any]]) -> None:
     """Wait until a task of this event loop is done.
 
-    Not by awaiting it, which would hand it our cancellation, as a timeout brings it: whoever asks
-    again gets the page.
+    Awaiting the task itself would pass our own cancellation, such as a timeout's, on to it. This
+    way the next call gets its page.
     """
     import asyncio
 

@@ -121,7 +121,7 @@ def _after_checkpoint(here: Checkpoint, jobs: Sequence[JobT]) -> Sequence[JobT]:
     sought, offset = here.last_job_id, here.offset
     if sought is None:
         return jobs
-    # Where it was, first: a page that names a job twice is not to start over at the first.
+    # At its old offset first, because a page may name a job twice.
     if offset <= len(jobs) and job_id(jobs[offset - 1]) == sought:
         return jobs[offset:]
     for position, job in enumerate(jobs, 1):

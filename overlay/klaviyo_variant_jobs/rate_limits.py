@@ -1,9 +1,9 @@
 """Quota: what response headers say of it, and the limiter that stays within it.
 
-A limiter is asked, it never calls: `acquire` returns a permit or a wait, and whoever has to wait
-sleeps and asks again. A request may reach the server at any moment between send and answer, so its
-place is free again one window after the answer; then no window of any alignment ever holds more
-than its limit.
+A limiter never calls back: `acquire` returns a permit or a wait, and a caller that has to wait
+sleeps and asks again. A request reaches the server at an unknown moment between send and response.
+So it keeps its place in a window until one window length after the response: then no window holds
+more than its limit, whenever it begins.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ from .clock import SYSTEM_CLOCK, Clock
 logger = logging.getLogger("klaviyo_variant_jobs")
 
 LONGEST_S = 86_400
-"""Quotas of a day exist. What claims to be longer is not believed, be it a window or a pause."""
+"""A day, the longest quota there is. A longer window or pause is not believed."""
 
 _MOST_WINDOWS = 8
-"""More than any API has; a header that names more is not believed."""
+"""A header that names more windows is not believed."""
 
 _EXPIRES_S = 600.0
-"""Twice the default deadline: no request lasts so long by default, unless it was lost.
+"""When a permit that nobody released expires: after twice the default deadline.
 
-One that does (with a longer deadline of its own) is counted too early, and at worst refused.
+A request that takes longer, under a longer deadline, stops counting too early; at worst the API
+refuses one.
 """
 
 _GRACE_S = 0.25
-"""A busy event loop wakes its tasks late; after this much its places go to those behind."""
+"""How late a caller may ask again before others get its place: busy event loops wake tasks late."""
 
 _LOOK_AGAIN_S = 5.0
-"""Nobody is told to wait longer, so that those who were cancelled are noticed as soon.
+"""The longest wait before asking again.
 
-Meanwhile their places stay unused.
+The place of a cancelled caller stays unused until it is late, so this bounds the loss.
 """
 
 _PROBE_S = 120.0
-"""While a window that only headers named lets nobody send, one request is sent this often.
+"""How often one request is sent while a window known only from headers lets nobody send.
 
-Well below the deadline of a page, so that the page which waits is the one that sees.
+Well below the deadline of a page, so that the waiting page itself finds out.
 """
 
 _TICK_S = 1e-9
@@ -139,7 +140,7 @@ def _parse_limit(header: str) -> tuple[int | None, tuple[Policy, ...]]:
 
 
 class Permit:
-    """Leave to send one request. What a limiter keeps in it is its own business."""
+    """Permission to send one request. A limiter may keep its own data in a subclass."""
 
 
 @attrs.frozen
@@ -166,7 +167,7 @@ class Outcome(TypedDict, total=False):
 
 
 class Limiter(Protocol):
-    """What a client asks before each request; the place for a limiter shared through Redis.
+    """What a client asks before each request; `RateLimiter` and `RedisRateLimiter` implement it.
 
     `acquire` and `flush` may return awaitables where only an `AsyncClient` uses the limiter.
     """
@@ -174,24 +175,24 @@ class Limiter(Protocol):
     def acquire(self, earlier: Wait | None, *, left_s: float) -> Answer | Awaitable[Answer]:
         """Ask for a permit.
 
-        The caller sleeps `Wait.seconds` and asks again, first come, first served. A caller that
-        does not come back needs to tell nobody.
+        The caller sleeps `Wait.seconds` and asks again; first come, first served. A caller that
+        gives up just does not ask again.
 
         Args:
             earlier: what the last call for the same request returned; None the first time.
-            left_s: seconds that the request has left. A wait that is longer says that no place
-                comes in time. A limiter across a network never takes longer to answer.
+            left_s: seconds that the request has left. A longer wait means that no permit comes in
+                time. A limiter across a network answers within this time.
         """
 
     def release(self, permit: Permit, **outcome: Unpack[Outcome]) -> None:
-        """Say what came of a permit.
+        """Report what came of a permit.
 
         Never blocks and takes no lock, because it also runs when a task is cancelled or collected.
         A second call for the same permit does nothing. A permit that nobody releases expires.
         """
 
     def flush(self) -> Awaitable[None] | None:
-        """Tell whatever is still untold; called when a client closes."""
+        """Report what has not been reported yet; called when a client closes."""
 
 
 # The limiter of one process
@@ -238,18 +239,19 @@ class _Window:
     last: int = 0  # The number of the last permit that may be given until then.
 
     def free(self, now: float, pending: int, given: int) -> int:
-        """How many more permits may be given now, when `given` have been and `pending` still are.
+        """How many more permits may be given now.
 
-        Places that have become free must have been taken from `held`.
+        `given` is the number of the last permit, `pending` how many are not released. `held` must
+        have no place that is already free.
         """
         free = self.limit - len(self.held) - pending
         return min(free, self.last - given) if now < self.capped_until else free
 
     def wait_s(self, now: float, before: int, pending: int, given: int) -> float:
-        """Seconds before which a request with `before` others before it gets no place."""
+        """The least seconds until a place for a request that has `before` others ahead of it."""
         if now < self.capped_until and given + before >= self.last:
             return self.capped_until - now
-        # One place serves several of those before in turn, and each holds it for a window.
+        # With more requests ahead than places, each place serves several in turn, a window each.
         rounds, before = divmod(before, self.limit)
         nth = len(self.held) + pending + before - self.limit
         if nth >= len(self.held):
@@ -261,10 +263,13 @@ class RateLimiter:
     """Paces requests within the quota of one account, in one process.
 
     Safe to share between threads, tasks and clients; first come, first served. It starts from
-    `burst` requests per second and `steady` per minute, and learns from the answers: limits tighten
-    at once and loosen when the window that taught them has passed, never above the start; where
-    the headers show that others have used the account, it sends no more than remains until the
-    reset; after a 429 everyone pauses.
+    `burst` requests per second and `steady` per minute and learns from the responses:
+
+    - Limits tighten at once. They loosen when the window that taught them has passed, and never
+      above the start.
+    - When the headers show that others use the account too, it sends no more than `remaining` until
+      the reset.
+    - After a 429 everyone pauses.
 
     Args:
         burst: requests per second; None means the tightest limit among the revisions this release
@@ -293,7 +298,7 @@ class RateLimiter:
         self._start_anew()
 
     def _start_anew(self) -> None:
-        """Forget, in a forked process, what threads of the parent have under way."""
+        """Set the state up; in a forked process, forget the requests of the parent."""
         self._lock, self._pid = threading.Lock(), os.getpid()
         self._told: deque[tuple[Permit, float, Outcome]] = deque()
         self._pending: dict[Permit, float] = {}  # When each was given, the oldest first.
@@ -322,14 +327,14 @@ class RateLimiter:
             if wait_s <= _TICK_S:
                 if now >= self._given_at + _PROBE_S:
                     for window in self._windows.values():
-                        window.taught_until = now  # Holds on only if the answer confirms it.
+                        window.taught_until = now  # Kept only if the response names it again.
                 permit = Permit()
                 self._pending[permit] = self._given_at = now
                 self._given += 1
                 return permit
             reason = self._reason(now, before)
-            if wait_s <= left_s:  # Else it gives up, and nobody has to wait for it.
-                kept = self._wait_s(now, 0) <= _TICK_S  # For those before, who are about to come.
+            if wait_s <= left_s:  # Else the caller gives up, and takes no place in the queue.
+                kept = self._wait_s(now, 0) <= _TICK_S  # A place is free, for callers ahead.
                 wait_s = min(wait_s, _GRACE_S if kept else _LOOK_AGAIN_S)
                 self._queue[number] = now + wait_s + _GRACE_S
             return _Queued(wait_s, reason, number)
@@ -358,7 +363,7 @@ class RateLimiter:
     # Everything below is called with the lock.
 
     def _settle(self) -> float:
-        """Take in all that has happened until now; returns the time."""
+        """Bring the state up to date; returns the time."""
         now = (self._clock or SYSTEM_CLOCK).monotonic()
         for permit, given_at in self._pending.items():
             if now < given_at + _EXPIRES_S:
@@ -387,8 +392,8 @@ class RateLimiter:
         return now
 
     def _learn(self, at: float, said: RateLimit) -> None:
-        """Take in what the headers of an answer said."""
-        # The same object for the same header, as a rule; another one costs only time.
+        """Apply what the headers of a response said."""
+        # `_parse_limit` nearly always returns the same object for the same header.
         if said.policies is not self._heard:
             self._heard, self._limits = said.policies, self._understood(said.policies)
         for length, limit in self._limits.items():
@@ -403,8 +408,8 @@ class RateLimiter:
         policy = said.named_policy
         named = self._windows.get(policy.window_s) if policy and policy.limit else None
         if named and said.remaining is not None:
-            # By our own count all that is pending is used. So what the server has counted of it
-            # does not pass for the use of others.
+            # We count pending requests as used, so those that the server has counted already are
+            # not taken for requests of others.
             if said.remaining < named.limit - len(named.held) - len(self._pending):
                 named.last = self._given + said.remaining
                 # The reset is told in whole seconds, rounded down.
@@ -420,11 +425,11 @@ class RateLimiter:
                 del self._windows[length]
 
     def _understood(self, policies: tuple[Policy, ...]) -> dict[int, int]:
-        """The tightest limit of each window, at most the start, as far as that teaches us anything.
+        """The tightest limit of each window, never above the start, less what is known already.
 
-        None of a header that is not believed.
+        Empty for a header that is not believed.
         """
-        # None has a limit of 0, since an answer proves a request allowed.
+        # No limit is 0: this response shows that a request was allowed.
         good = [p for p in policies if p.limit > 0 and 0 < p.window_s <= LONGEST_S]
         if not 0 < len(good) <= _MOST_WINDOWS:
             return {}
@@ -440,7 +445,7 @@ class RateLimiter:
         return {n: m for n, m in limits.items() if not start.get(n) == m == windows[n].limit}
 
     def _wait_s(self, now: float, before: int) -> float:
-        """Seconds before which a request with `before` others before it gets no place."""
+        """The least seconds until a permit for a request that has `before` others ahead of it."""
         pending, given = len(self._pending), self._given
         wait_s = self._paused_until - now
         for length, window in self._windows.items():
@@ -482,11 +487,11 @@ def _checked(name: str, value: int) -> int:
     return value
 
 
-# Those that no client uses are kept for a while, so that a program which makes a client per task
-# keeps its count.
+# `_recent` keeps the last limiters alive, so that a program which makes a client per task keeps its
+# counts.
 _shared: WeakValueDictionary[Hashable, RateLimiter] = WeakValueDictionary()
 _recent: deque[RateLimiter] = deque(maxlen=256)
-_sharing: dict[int, threading.Lock] = {}  # For each process: a fork copies a lock as it is.
+_sharing: dict[int, threading.Lock] = {}  # By process: a fork copies a lock, perhaps locked.
 
 
 def shared_limiter(identity: Hashable, clock: Clock) -> RateLimiter:

@@ -48,7 +48,7 @@ class RetryPolicy:
     base_delay: float = attrs.field(default=0.5, validator=_within(0))
     """Seconds: the longest backoff after the first attempt."""
     max_delay: float = attrs.field(default=30.0, validator=_within(0))
-    """Seconds: the longest backoff at all. Retry-After is obeyed even when it is longer."""
+    """Seconds: the longest backoff. Retry-After is obeyed even when it is longer."""
     deadline: float = attrs.field(default=300.0, validator=_within(_SHORTEST_S))
     """Seconds for one page: pacing, attempts, waits and body together.
 
@@ -85,7 +85,7 @@ def least_wait_s(status: int | None, retry_after_s: float | None) -> float:
 
 
 _TOO_LATE_S = 0.5
-"""With less than this left there is no other attempt; else backoffs would shrink without end."""
+"""With less time left there is no other attempt; otherwise backoffs would shrink without end."""
 
 _PLAIN_NUMBER = re.compile(r"\d{1,15}(\.\d{0,9})?|\.\d{1,9}", re.ASCII)
 

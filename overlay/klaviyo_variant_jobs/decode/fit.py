@@ -67,7 +67,7 @@ class PageDecoder:
                 return fitting.read(self._model, members), tuple(anomalies.found)
         except (ValueError, RecursionError) as broken:
             misfit = broken if isinstance(misfit, msgspec.ValidationError) else misfit
-        # Out here, else it would drag along the parser's, which has the whole body.
+        # Raised out here: the parser's error, as its context, would keep the whole body.
         raise _not_a_page(misfit, body)
 
 
@@ -107,8 +107,8 @@ def _not_a_page(why: Exception, body: bytes) -> InvalidResponseError:
 
 
 def _loads(body: bytes) -> Any:
-    # json reads what msgspec refuses: half a surrogate pair, and integers without end. Decoded
-    # first: json takes UTF-16 as well. Its own constants, as NaN, are no JSON.
+    # json reads what msgspec refuses: half a surrogate pair, very long integers. UTF-16 and NaN,
+    # which json takes too, are no JSON.
     return json.loads(body.decode(), parse_int=_integer, parse_constant=_refused)
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Page(Generic[JobT_co]):
     """One page of jobs."""
 
-    jobs: Sequence[JobT_co]
-    """The jobs, newest first."""
+    jobs: Sequence[JobT_co] = attrs.field(repr=lambda jobs: f"<{len(jobs)} jobs>")
+    """The jobs, in the order of the API: newest first, as observed."""
     cursor: str | None
     """The cursor this page was asked for with; None for the first."""
     rate_limit: RateLimit | None
