@@ -203,7 +203,10 @@ class _Exchange:
             if left_s <= 0.0:
                 raise self.failure or self._out_of_time()
             ask = functools.partial(self.terms.limiter.acquire, answer, left_s=left_s)
-            answer = yield Call(ask, left_s)
+            try:
+                answer = yield Call(ask, left_s)
+            except TimeoutError:  # A limiter across a network did not keep its promise.
+                raise self.failure or self._out_of_time() from None
             if isinstance(answer, Wait):
                 if answer.seconds > self._left_s():
                     raise self.failure or self._out_of_time(answer)

@@ -773,6 +773,13 @@ def test_a_permit_that_comes_after_the_deadline_is_not_waited_for() -> None:
     assert request.quota.told == []
 
 
+def test_a_limiter_that_does_not_answer_until_the_deadline_is_a_deadline_error() -> None:
+    request = Request(deadline=50)
+    request.first()
+    error = request.fails(DeadlineError, partial(request.throw, TimeoutError(), after=50))
+    assert error.attempts == 0
+
+
 def test_a_permit_that_comes_too_late_after_a_failure_is_that_failure() -> None:
     request = Request(deadline=50, base_delay=0)
     request.start()
