@@ -187,7 +187,7 @@ class BaseClient(Generic[JobT_co]):
         api_key: str | None = None,
         *,
         access_token: AsyncToken | None = None,
-        revision: str | Revision[Any] = NEWEST,
+        revision: str | Revision[Any] = NEWEST.date,
         base_url: str = transport.DEFAULT_BASE_URL,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         rate_limiter: Limiter | None = None,
@@ -343,24 +343,25 @@ class Client(BaseClient[JobT_co]):
 
     _own = transport.OwnClient
 
-    @overload
-    def __init__(
-        self: Client[NewestJob],
-        api_key: str | None = None,
-        *,
-        revision: NewestDate = ...,
-        **options: Unpack[ClientOptions],
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        api_key: str | None = None,
-        *,
-        revision: Revision[JobT_co] | str,
-        **options: Unpack[ClientOptions],
-    ) -> None: ...
-    def __init__(self, api_key: str | None = None, **options: Any) -> None:
-        super().__init__(api_key, **options)
+    if TYPE_CHECKING:  # At run time it is that of BaseClient, spelled out for help() and Sphinx.
+
+        @overload
+        def __init__(
+            self: Client[NewestJob],
+            api_key: str | None = None,
+            *,
+            revision: NewestDate = ...,
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            api_key: str | None = None,
+            *,
+            revision: Revision[JobT_co] | str,
+            **options: Unpack[ClientOptions],
+        ) -> None: ...
+        def __init__(self, api_key: str | None = None, **options: Any) -> None: ...
 
     def iter_jobs(self, **listing: Unpack[Listing]) -> Iteration[JobT_co]:
         """Every job, newest first, across all pages; nothing is sent before the first is asked for.
@@ -510,24 +511,25 @@ class AsyncClient(BaseClient[JobT_co]):
     _own = transport.OwnAsyncClient
     _loop: asyncio.AbstractEventLoop | None = None
 
-    @overload
-    def __init__(
-        self: AsyncClient[NewestJob],
-        api_key: str | None = None,
-        *,
-        revision: NewestDate = ...,
-        **options: Unpack[AsyncClientOptions],
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        api_key: str | None = None,
-        *,
-        revision: Revision[JobT_co] | str,
-        **options: Unpack[AsyncClientOptions],
-    ) -> None: ...
-    def __init__(self, api_key: str | None = None, **options: Any) -> None:
-        super().__init__(api_key, **options)
+    if TYPE_CHECKING:  # At run time it is that of BaseClient, spelled out for help() and Sphinx.
+
+        @overload
+        def __init__(
+            self: AsyncClient[NewestJob],
+            api_key: str | None = None,
+            *,
+            revision: NewestDate = ...,
+            **options: Unpack[AsyncClientOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            api_key: str | None = None,
+            *,
+            revision: Revision[JobT_co] | str,
+            **options: Unpack[AsyncClientOptions],
+        ) -> None: ...
+        def __init__(self, api_key: str | None = None, **options: Any) -> None: ...
 
     def iter_jobs(self, **listing: Unpack[Listing]) -> AsyncIteration[JobT_co]:
         """Every job, newest first, across all pages; nothing is sent before the first is asked for.
