@@ -87,8 +87,8 @@ class Progress(Generic[ItemT_co]):
         self._position, self._items = position, iter(items)
 
 
-class Stopped(KlaviyoError):
-    """Ends the thread that fetches ahead; never reaches a caller."""
+class Stopped(BaseException):
+    """Ends the thread that fetches ahead, as CancelledError ends a task; never reaches a caller."""
 
 
 class Ahead:

@@ -26,7 +26,6 @@ from .events import (
     RevisionWarning,
     Waiting,
 )
-from .iteration import Stopped
 from .version import __version__
 
 __all__ = ["OpenTelemetryListener"]
@@ -228,7 +227,7 @@ def _resent(attempts: int) -> Attributes:
 
 def _is_stopped(error: BaseException) -> bool:
     """Whether the caller stopped the page, by a cancellation, Ctrl-C or closing an iterator."""
-    return isinstance(error, Stopped) or not isinstance(error, Exception)
+    return not isinstance(error, Exception)
 
 
 def _error_type(error: BaseException) -> str:

@@ -57,6 +57,7 @@ from klaviyo_variant_jobs.exchange import (
     Terms,
     exchange,
 )
+from klaviyo_variant_jobs.iteration import Stopped
 
 QUOTA = {"ratelimit-limit": "75, 75;w=1, 750;w=60", "ratelimit-remaining": "74"}
 OF_THE_API = {"content-type": "application/vnd.api+json"}
@@ -862,6 +863,15 @@ def test_a_token_that_cannot_be_sent_is_never_shown() -> None:
     shown = traceback.TracebackException.from_exception(error.__cause__, capture_locals=True)
     assert "secret-token" not in "".join(shown.format())
     assert request.quota.told == [NOT_SENT]
+
+
+def test_a_stop_before_the_callable_is_no_failure_of_the_callable() -> None:
+    request = Request(token=str)
+    request.first()
+    request.called()
+    with pytest.raises(Stopped):
+        request.throw(Stopped())
+    assert request.quota.pending == 0
 
 
 def test_a_callable_that_takes_until_the_deadline_sends_nothing() -> None:
