@@ -10,9 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar, Unpack
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard, TypeVar, Unpack
 
 from . import errors
 from .auth import Authorization, Credential, UnfitSecret
@@ -35,8 +33,7 @@ MOST_UNREADABLE = 2
 """How often a 200 that is no page is tried again: a gateway's error page passes, a bug does not."""
 
 
-@attrs.frozen
-class Query:
+class Query(NamedTuple):
     """One page to ask for."""
 
     status: str | None = None
@@ -47,16 +44,14 @@ class Query:
     """Seconds for the page where they are fewer than the policy's deadline."""
 
 
-@attrs.frozen(eq=False)
-class Call:
+class Call(NamedTuple):
     """Call `function`, and await what it returns if that is awaitable, within `seconds`."""
 
     function: Callable[[], Any]
     seconds: float
 
 
-@attrs.frozen
-class Send:
+class Send(NamedTuple):
     """Send the request; the result is the status and the headers, names in lower case."""
 
     query: Query
@@ -64,23 +59,20 @@ class Send:
     seconds: float
 
 
-@attrs.frozen(eq=False)
-class Read:
+class Read(NamedTuple):
     """Feed the body to `reader` within `seconds`."""
 
     reader: BodyReader
     seconds: float
 
 
-@attrs.frozen
-class Close:
+class Close(NamedTuple):
     """Let go of the response. A connection that failed, or may be out of step, is not kept."""
 
     failed: bool
 
 
-@attrs.frozen
-class Sleep:
+class Sleep(NamedTuple):
     """Do nothing for `seconds`."""
 
     seconds: float
@@ -91,8 +83,7 @@ ResultT = TypeVar("ResultT")
 Steps: TypeAlias = Generator[Effect, Any, ResultT]
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Terms:
+class Terms(NamedTuple):
     """What every exchange of one client has in common."""
 
     revision: str

@@ -17,7 +17,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Awaitable, Hashable, Mapping
-from typing import Protocol, TypeAlias, TypedDict, Unpack
+from typing import NamedTuple, Protocol, TypeAlias, TypedDict, Unpack
 from weakref import WeakValueDictionary
 
 import attrs
@@ -63,8 +63,7 @@ _TICK_S = 1e-9
 # What the headers say
 
 
-@attrs.frozen
-class Policy:
+class Policy(NamedTuple):
     """One quota: `limit` requests in `window_s` seconds."""
 
     limit: int
@@ -193,8 +192,7 @@ class Limiter(Protocol):
 # The limiter of one process
 
 
-@attrs.frozen
-class WindowState:
+class WindowState(NamedTuple):
     """One window at one moment."""
 
     window_s: int

@@ -414,7 +414,7 @@ async def watch_jobs_async(
 
 def _query(client: Client[Any] | AsyncClient[Any], watch: Watch[Any], ask: Ask) -> Query:
     query = client._query(status=ask.status, fields=watch.fields, cursor=ask.cursor)
-    return query if ask.left_s is None else attrs.evolve(query, within_s=ask.left_s)
+    return query if ask.left_s is None else query._replace(within_s=ask.left_s)
 
 
 def _next(steps: Steps[None], answer: Page[JobT] | Exception | None) -> Step | None:
