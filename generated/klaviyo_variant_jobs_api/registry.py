@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol
 
 from attrs import field, frozen
 
@@ -89,8 +89,7 @@ class GetKwargs(Protocol):
     ) -> dict[str, Any]: ...
 
 
-@frozen
-class RevisionCode(Generic[JobT_co]):
+class RevisionCode(NamedTuple, Generic[JobT_co]):
     """The generated code of a revision."""
 
     page_model: type[JobPage[JobT_co]]

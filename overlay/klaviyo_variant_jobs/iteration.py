@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -20,8 +19,9 @@ from .errors import KlaviyoError
 from .exchange import Query, ResultT
 from .pagination import Position
 
-if TYPE_CHECKING:
-    import asyncio  # Else imported where it is used: a program without it should not wait for it.
+if TYPE_CHECKING:  # Imported where they are used, so that other programs do not wait for them.
+    import asyncio
+    import concurrent.futures
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 Fetch: TypeAlias = "Callable[[Query, Ahead | None], Page[Any]]"
@@ -95,6 +95,8 @@ class Ahead:
     """A page being fetched on a daemon thread, which knows the client but no iterator."""
 
     def __init__(self, fetch: Fetch, query: Query) -> None:
+        import concurrent.futures
+
         self.is_dropped = False
         self._closing = threading.Event()
         self._page: concurrent.futures.Future[Page[Any]] = concurrent.futures.Future()
@@ -123,6 +125,8 @@ class Ahead:
     def wait(self) -> None:
         """Wait for the page or an error. A forked process has no such thread and does not wait."""
         # Not `join`: when that is interrupted, Python before 3.13 takes the thread for ended.
+        import concurrent.futures
+
         if self._thread.is_alive():
             concurrent.futures.wait([self._page])
 
