@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve
 
 from tooling.compare import LEVELS, Level, Row, compare
 from tooling.new_schema import UNDESCRIBED
-from tooling.prose import in_full
+from tooling.prose import folded, in_full
 from tooling.schema import Document
 from tooling.terminal import one_line
 from tooling.wire import FILTER, Wire, read_wire
@@ -20,6 +21,9 @@ _HEADINGS: dict[Level, str] = {
     "compatible": "What is new or looser",
     "docs": "Only in the documentation",
 }
+_UNRELEASED = re.compile(r"^## \[Unreleased\]", re.MULTILINE)
+_RELEASE = re.compile(r"^## ", re.MULTILINE)
+_ENTRY = re.compile(r"^###? ", re.MULTILINE)
 _FIELDS = "query fields[catalog-variant-bulk-create-job]"
 _SERVICE = {
     "path": "The client asks there by itself.",
@@ -110,13 +114,13 @@ def as_text(rows: Sequence[Row]) -> str:
 def default_moves(former: str, new: str) -> str:
     """The note for importers when `new` replaces `former` as the newest revision."""
     name = exported_name(former)
-    return f"""### The default revision
+    return folded(f"""### The default revision
 
-- Clients that pin no revision asked for {former} and now ask for {new}; `revision="{former}"` keeps
-  the one they had. A release with this is a major one.
-- As a literal, only the newest date is exact to type checkers: `Client(revision="{former}")` now
-  gives the union of all job models. To keep the exact one, pin the revision itself:
-  `from klaviyo_variant_jobs import {name}` and `Client(revision={name})`."""
+- Clients that pin no revision asked for {former} and now ask for {new}. Pin `revision="{former}"`
+  to keep the former one.
+- Type checkers know the exact job model only for the newest date: `Client(revision="{former}")`
+  now gives the union of all job models. To keep the exact model, pin the revision itself:
+  `from klaviyo_variant_jobs import {name}` and `Client(revision={name})`.""")
 
 
 def exported_name(date: str) -> str:
@@ -166,6 +170,18 @@ def python_name(where: str) -> str | None:
 
 
 def changelog(text: str, entry: str) -> str:
-    """The changelog with `entry` inserted at the top."""
-    head, mark, older = text.partition("\n## ")
-    return f"{head.rstrip()}\n\n{entry.rstrip()}\n" + (f"\n## {older}" if mark else "")
+    """The changelog with `entry` under `[Unreleased]`, before what is there already.
+
+    The entry is folded, and its headings go one level down. A changelog without a section for what
+    is unreleased gets one, before those of the releases.
+    """
+    section = _UNRELEASED.search(text)
+    if section is None:
+        release = _RELEASE.search(text)
+        at = release.start() if release else len(text)
+        return changelog(f"{text[:at].rstrip()}\n\n## [Unreleased]\n\n{text[at:]}", entry)
+    following = _ENTRY.search(text, section.end())
+    at = following.start() if following else len(text)
+    deeper = re.sub("^#", "##", folded(entry), flags=re.MULTILINE)
+    parts = (text[:at].rstrip(), deeper, text[at:].rstrip())
+    return "\n\n".join(filter(None, parts)) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from itertools import takewhile
 
@@ -11,6 +13,11 @@ from tooling.wire import FILTER, Wire
 
 _WORDS_AT_MOST = 90
 _QUOTED_AT_MOST = 1000
+_COLUMNS = 100
+# Spaces that a fold must not replace: those in short code, and those before what Markdown would
+# take for a heading, an item, a quote, a table or a fence at the start of a line.
+_KEPT_SPACES = re.compile(r"`[^`]{1,60}`| (?=[-+*#>=~|:]|```|\d+[.)](?: |$))")
+_KEPT = "\0"
 
 
 def changed_words(old: Wire, new: Wire) -> Iterator[tuple[str, str]]:
@@ -99,3 +106,24 @@ def plain(value: Fact) -> str:
 def unique(names: list[str]) -> list[str]:
     """The names, each once, in the order of their first appearance."""
     return list(dict.fromkeys(names))
+
+
+def folded(text: str) -> str:
+    """Markdown of headings, paragraphs and items with its lines folded.
+
+    An item stands on one line, or goes on in lines that are indented.
+    """
+    items = re.sub(r"\n +", " ", text.strip())
+    return "\n".join(map(_folded, items.split("\n")))
+
+
+def _folded(line: str) -> str:
+    whole = _KEPT_SPACES.sub(lambda found: found[0].replace(" ", _KEPT), line)
+    lines = textwrap.wrap(
+        whole,
+        _COLUMNS,
+        subsequent_indent="  " if line.startswith("- ") else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return line if line.startswith("#") else "\n".join(lines).replace(_KEPT, " ")

@@ -436,4 +436,4 @@ def test_the_commands_of_the_readme_run(cli: CommandLine) -> None:
 
 
 def test_the_version_is_told(cli: CommandLine) -> None:
-    assert re.fullmatch(r"klaviyo-variant-jobs \d+\.\d+\.\d+\n", cli("--version").stdout)
+    assert re.fullmatch(r"klaviyo-variant-jobs \d+\.\d+\.\d+(\.dev\d+)?\n", cli("--version").stdout)

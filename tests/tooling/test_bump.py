@@ -18,8 +18,9 @@ from ruamel.yaml import YAML
 
 from tooling import bump, check, codegen, fragment, retire, tree
 from tooling.bump import BumpError
-from tooling.changes import exported_name, in_python
+from tooling.changes import changelog, exported_name, in_python
 from tooling.compare import Row
+from tooling.prose import folded
 from tooling.round_trip import RoundTrip
 from tooling.tree import TreeError
 
@@ -156,7 +157,7 @@ def test_it_goes_along_every_published_revision(
     assert check.check_spec(clone) == []
     log = clone / "CHANGELOG.md"
     told = log.read_text(encoding="utf-8").splitlines() if dates else []
-    assert [line[12:22] for line in told if line.startswith("## Revision ")] == dates[::-1]
+    assert [line[13:23] for line in told if line.startswith("### Revision ")] == dates[::-1]
 
 
 def test_the_report_lists_what_changed_gravest_first(clone: Path, tmp_path: Path) -> None:
@@ -188,9 +189,78 @@ def test_what_a_new_default_means_to_importers_is_told(
     assert bump.main(clone, unchanged) == 0
     changelog = (clone / "CHANGELOG.md").read_text(encoding="utf-8")
     for told in (capsys.readouterr().out, changelog):
-        assert f"Clients that pin no revision asked for {OLD} and now ask for {NEW}" in told
-        assert f'`Client(revision="{OLD}")` now\n  gives the union of all job models' in told
-        assert "`from klaviyo_variant_jobs import R2030_01_15`" in told
+        words = " ".join(told.split())
+        assert f"Clients that pin no revision asked for {OLD} and now ask for {NEW}" in words
+        assert f'`Client(revision="{OLD}")` now gives the union of all job models' in words
+        assert "`from klaviyo_variant_jobs import R2030_01_15`" in words
+
+
+def test_an_entry_is_folded_and_comes_first_under_unreleased(clone: Path, tmp_path: Path) -> None:
+    log = clone / "CHANGELOG.md"
+    kept = "### Added\n\n- A thing.\n\n## [1.0.0] - 2030-01-20\n\nThe first release.\n"
+    log.write_text(f"# Changelog\n\nWords.\n\n## [Unreleased]\n\n{kept}", encoding="utf-8")
+    commit(clone)
+    document = upstream(tmp_path, scope_comes)
+    assert bump.main(clone, [NEW, "--from", OLD, "--upstream-new", document]) == 0
+    told = log.read_text(encoding="utf-8")
+    begin = f"# Changelog\n\nWords.\n\n## [Unreleased]\n\n### Revision {NEW}, since {OLD}\n\n#### "
+    assert told.startswith(begin)
+    assert told.endswith(f"\n\n{kept}")
+    assert max(map(len, told.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# Changes\n", "# Changes\n\n## [Unreleased]\n\n### Revision\n\n- New.\n"),
+        (
+            "# Changes\n\n## [1.0.0] - 2030-01-20\n\nA release.\n",
+            "# Changes\n\n## [Unreleased]\n\n### Revision\n\n- New.\n\n"
+            "## [1.0.0] - 2030-01-20\n\nA release.\n",
+        ),
+        (
+            "# Changes\n\n## [Unreleased]\n\nNotes.\n\n## [1.0.0] - 2030-01-20\n",
+            "# Changes\n\n## [Unreleased]\n\nNotes.\n\n### Revision\n\n- New.\n\n"
+            "## [1.0.0] - 2030-01-20\n",
+        ),
+    ],
+)
+def test_a_changelog_gets_a_section_for_what_is_unreleased(before: str, after: str) -> None:
+    assert changelog(before, "## Revision\n\n- New.\n") == after
+
+
+def test_a_folded_line_never_begins_like_another_block_of_markdown() -> None:
+    words = "x" * 20
+    for mark in (
+        "-",
+        "#",
+        "##[x]",
+        ">",
+        "1.",
+        "12)",
+        "+",
+        "* *",
+        "::add",
+        "===",
+        "|",
+        "```",
+        "~~~",
+    ):
+        for length in range(60, 100):
+            told = folded(f"- {'a' * length} {mark} {words} {words} {words}")
+            assert told.replace("\n ", "").startswith(f"- {'a' * length} {mark} {words}")
+            assert not any(line.strip().startswith(mark) for line in told.splitlines()[1:])
+
+
+def test_folding_keeps_headings_and_short_code_whole_and_can_be_repeated() -> None:
+    code = "`Client(revision=R2030_01_15)`"
+    text = f"## {'A heading ' * 12}\n\n- {f'{code} ' * 9}\n- An item.\n\n{'Words here. ' * 20}"
+    told = folded(text)
+    heading, *others = told.splitlines()
+    assert heading.rstrip() == f"## {'A heading ' * 12}".rstrip()
+    assert max(map(len, others)) <= 100
+    assert told.count(code) == 9
+    assert folded(told) == told
 
 
 def test_a_revision_that_is_not_the_newest_moves_no_default(
@@ -479,6 +549,8 @@ def test_a_retired_revision_leaves_nothing_behind(
     commit(two)
     assert retire.main(two, [OLD]) == 0
     assert check.check_spec(two) == []
+    changelog = (two / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [Unreleased]\n\n### Revision {OLD}, retired\n\n`Client(" in changelog
     assert not (two / "spec" / f"{OLD}.yaml").exists()
     assert not cassette.parent.exists()
     assert not list((two / "generated").rglob("r2030_01*"))

@@ -86,6 +86,14 @@ def test_the_report_is_the_text_of_the_pull_request(tmp_path: Path) -> None:
     told = calls.read_text(encoding="utf-8")
     assert "push origin revision-2030-07-15" in told
     assert "gh pr create --head revision-2030-07-15" in told
+    # After the branch is there; GitHub starts no tests for what the workflow's own token opens.
+    assert told.endswith("gh workflow run tests.yml --ref revision-2030-07-15\n")
+
+
+def test_the_workflow_may_start_the_tests() -> None:
+    tests = YAML(typ="safe").load(ROOT / ".github" / "workflows" / "tests.yml")
+    assert "workflow_dispatch" in tests["on"]
+    assert JOBS["bump"]["permissions"]["actions"] == "write"
 
 
 def test_a_pull_request_that_is_open_is_left_alone(tmp_path: Path) -> None:
