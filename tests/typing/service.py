@@ -113,6 +113,6 @@ def is_over(job: NewestJob) -> bool:
 
 
 def misuse(client: Client[NewestJob]) -> None:
-    client.iter_jobs("processing")  # type: ignore[call-arg]
+    client.iter_jobs(state="processing")  # type: ignore[call-arg]
     client.get_page(page_size=10)  # type: ignore[call-arg]
     Client(api_key="pk_x", timeot=3)  # type: ignore[call-overload]
