@@ -284,7 +284,7 @@ class Watch(Generic[JobT]):
         waited = f"after {self.timeout_s:g} s"
         told = f"not ended {waited}: {_named(self._pending, self.known)}"
         # Without pending jobs the lists were still being read for others.
-        told = told if self._pending else f"not all lists of jobs were read {waited}"
+        told = told if self._pending else f"still looking for jobs {waited}"
         failed = f"; the last failure: {in_brief(failure)}" if failure else ""
         return WatchTimeoutError(told + failed, jobs=dict(self.known))
 

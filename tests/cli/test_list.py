@@ -199,6 +199,23 @@ def test_an_error_before_the_first_page_leaves_nothing_to_go_on_from(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["list", "watch"])
+@pytest.mark.parametrize(
+    ("pointer", "told"),
+    [
+        ("/data/", "Incorrect key. ["),
+        ("/data", "Incorrect key. ["),
+        ("/data/id", "Incorrect key. (at /data/id) ["),
+    ],
+)
+def test_a_pointer_at_everything_is_left_out_of_an_error(
+    cli: CommandLine, command: str, pointer: str, told: str
+) -> None:
+    error = {"detail": "Incorrect key.", "source": {"pointer": pointer}}
+    cli.sandbox.fail_next(Fault(status=401, body=json.dumps({"errors": [error]})))
+    assert cli(command).stderr.startswith(f"error: HTTP 401: {told}")
+
+
 def test_an_error_of_the_api_exits_1_and_tells_how_to_go_on(cli: CommandLine) -> None:
     fail_on_page(cli, 2)
     result = cli("list", "--output", "ndjson")

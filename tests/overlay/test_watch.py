@@ -365,7 +365,7 @@ async def test_time_that_runs_out_before_any_job_is_seen_is_told_with_the_failur
     sandbox.fail_next(*[503] * 1000)
     watch = client_of(wire, sandbox).watch(timeout=5)
     error = await wire.error(WatchTimeoutError, wire.all(watch))
-    assert str(error) == "not all lists of jobs were read after 5 s; the last failure: HTTP 503"
+    assert str(error) == "still looking for jobs after 5 s; the last failure: HTTP 503"
 
 
 @pytest.mark.parametrize(

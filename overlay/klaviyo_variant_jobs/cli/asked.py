@@ -18,18 +18,18 @@ class Asked:
     """The options of one run."""
 
     command: str
-    api_key_file: str | None
-    base_url: str
-    sandbox: bool
-    revision: str | None
-    status: tuple[str, ...]
-    fields: tuple[str, ...]
+    api_key_file: str | None = None
+    base_url: str = DEFAULT_BASE_URL
+    sandbox: bool = False
+    revision: str | None = None
+    status: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     """Fields that the command itself needs; empty if it needs none."""
-    since: datetime | None
-    limit: int | None
-    resume: Checkpoint | None
-    output: str
+    since: datetime | None = None
+    limit: int | None = None
+    resume: Checkpoint | None = None
+    output: str = "table"
     summary: bool = False
 
     @property

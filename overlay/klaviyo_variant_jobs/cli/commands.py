@@ -144,17 +144,7 @@ def watch(
     """
     from . import watching
 
-    request = Asked(
-        command="watch",
-        status=(),
-        fields=(),
-        since=None,
-        limit=None,
-        resume=None,
-        output="table",
-        **asked,
-    )
-    code = watching.run(request, ids, timeout, surroundings)
+    code = watching.run(Asked(command="watch", **asked), ids, timeout, surroundings)
     if code:
         raise click.exceptions.Exit(code)
 

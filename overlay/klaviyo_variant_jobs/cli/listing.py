@@ -19,7 +19,7 @@ from .connection import connected, refused
 from .options import Surroundings
 from .output import Layout, Writer, open_writer
 from .progress import Progress, counted, warnings_as_notes
-from .stopped import Stopped, unwritten
+from .stopped import Stopped, failed, unwritten
 
 if TYPE_CHECKING:
     from klaviyo_variant_jobs.iteration import Iteration
@@ -93,7 +93,7 @@ def _write(
                 left = None if asked.limit is None else asked.limit - written.rows
                 rows = list(itertools.islice(rows_of(job), left))
                 _write_all(rows, writer)
-                written.jobs = progress.jobs = written.jobs + 1
+                written.jobs += 1
                 written.rows += len(rows)
             # After the rows: an interrupt in between repeats a job and does not lose it.
             written.place = jobs.checkpoint
@@ -144,7 +144,7 @@ def _stopped(
         case KeyboardInterrupt():
             return Stopped("interrupted", *where, code=signals.exit_code(failure))
         case KlaviyoError():
-            return Stopped(f"error: {failure}", *where)
+            return Stopped(failed(failure), *where)
         case OSError():
             return Stopped(unwritten(failure), *where)
     return Stopped(f"error: {type(failure).__name__}: {failure}", *where)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from rich.cells import cell_len, set_cell_size
 
 NOTHING = "-"
 
@@ -18,6 +19,15 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, width: int, *, end: bool = True) -> str:
+    """The text in `width` cells of a terminal: … for its middle, or for its end if not `end`."""
+    if cell_len(text) <= width:
+        return text
+    tail = (width - 1) // 2 if end else 0
+    head = set_cell_size(text, width - 1 - tail).rstrip(" ")
+    return f"{head}…{set_cell_size(text[::-1], tail)[::-1]}"
 
 
 def cell(value: object) -> str:
