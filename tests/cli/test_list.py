@@ -47,6 +47,20 @@ def test_json_is_one_array_with_every_field_of_the_model(cli: CommandLine) -> No
     )
 
 
+@pytest.mark.parametrize("output", ["json", "ndjson"])
+@pytest.mark.parametrize("date", DATES)
+def test_json_has_only_the_attributes_asked_for_null_ones_included(
+    cli: CommandLine, output: str, date: str
+) -> None:
+    cli.sandbox = Sandbox(jobs=[SandboxJob(status="queued")], clock=cli.clock)
+    asked = ("--fields", "status,completed_at", "--revision", date)
+    listed = json.loads(cli("list", *asked, "--output", output).stdout)
+    (job,) = listed if output == "json" else [listed]
+    job["attributes"].pop("job_id", None)
+    assert job["attributes"] == {"status": "queued", "completed_at": None}
+    assert job["type"] == "catalog-variant-bulk-create-job"
+
+
 def test_json_of_no_jobs_is_an_empty_array(cli: CommandLine) -> None:
     cli.sandbox = Sandbox(jobs=0, clock=cli.clock)
     result = cli("list", "--output", "json")

@@ -25,7 +25,7 @@ class Asked:
     status: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    """Fields that the command itself needs; empty if it needs none."""
+    """Fields that the command itself asks for. It cannot do without the first."""
     since: datetime | None = None
     limit: int | None = None
     resume: Checkpoint | None = None
@@ -81,7 +81,9 @@ class Asked:
                 f"--resume continues a run {' and '.join(run)}; leave out "
                 f"{' and '.join(other)}, or leave out --resume to list from the start"
             )
-        lacking = [field for field in (*self.needs, *self._dated) if field not in then["--fields"]]
+        lacking = [
+            field for field in (*self.needs[:1], *self._dated) if field not in then["--fields"]
+        ]
         if lacking and then["--fields"]:
             what = "--since" if lacking == ["created_at"] else f"the command {self.command}"
             raise click.UsageError(

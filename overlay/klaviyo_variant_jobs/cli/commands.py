@@ -121,7 +121,9 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
     A row has the job, the external id of the variant, the pointer into the request that made the
     job, and the detail.
     """
-    request = Asked(command="errors", fields=(), needs=("errors",), **asked)
+    request = Asked(
+        command="errors", fields=(), needs=("errors", "failed_count", "total_count"), **asked
+    )
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
 
 
@@ -211,7 +213,7 @@ def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> 
 @click.pass_obj
 def revisions(surroundings: Surroundings, output: str) -> None:
     """Show the known API revisions, and how long each lasts."""
-    writer = open_writer(output, REVISION_LAYOUT, Progress().note)
+    writer = open_writer(output, REVISION_LAYOUT, Progress().remark)
     for row in revision_rows(datetime.fromtimestamp(surroundings.clock.time(), UTC).date()):
         writer.write(row)
     writer.close()

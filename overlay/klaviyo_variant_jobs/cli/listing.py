@@ -49,7 +49,7 @@ def run(
                 resume=asked.resume,
             )
         revision = revisions.find(asked.revision_pinned)
-        writer = open_writer(asked.output, layout(revision, asked.fields_sent), progress.note)
+        writer = open_writer(asked.output, layout(revision, asked.fields_sent), progress.remark)
         start = jobs.checkpoint
         written = _Written(place=start)
         broken = _failure_of(lambda: _write(jobs, rows_of, writer, written, asked, progress))
@@ -66,6 +66,8 @@ def run(
             raise _stopped(failure, asked, told, listed=listed)
         if not written.jobs:
             progress.note("no jobs")
+        elif not written.rows and not asked.summary:
+            progress.note(f"no errors in {counted(written.jobs, 'job')}")
 
 
 @attrs.define

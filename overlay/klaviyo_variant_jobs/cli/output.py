@@ -119,22 +119,21 @@ class _TableWriter(Generic[T]):
 
     def __init__(self, layout: Layout[T], note: Callable[[str], None]) -> None:
         self._columns = layout.columns
+        on_terminal = sys.stdout.isatty()
+        self._cells = [(on_terminal and c.brief) or c.cell for c in layout.columns]
         self._note = note
         self._rows: list[list[str]] = []
         self.shown = False
 
     def write(self, item: T) -> None:
-        self._rows.append([column.cell(item) for column in self._columns])
+        self._rows.append([cell(item) for cell in self._cells])
 
     def close(self, *, failed: bool = False) -> None:
-        if failed and not self._rows:
-            return  # An empty table would look as if there were no jobs.
+        if not self._rows and (failed or sys.stdout.isatty()):
+            return  # A heading alone says nothing, and after a failure that there are no jobs.
         text, left_out = render(self._columns, self._rows)
         sys.stdout.write(text)
         sys.stdout.flush()
         self.shown = True
         if left_out:
-            self._note(
-                f"no room for: {', '.join(left_out)} (a wider terminal, a pipe or --output csv "
-                "has them)"
-            )
+            self._note(f"no room for: {', '.join(left_out)}; --output csv has them")

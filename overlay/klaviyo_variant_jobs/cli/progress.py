@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.text import Text
 
 from klaviyo_variant_jobs.clock import Clock
 from klaviyo_variant_jobs.events import Event, PageRead, RequestFailed, RequestSent, Waiting
@@ -72,6 +73,11 @@ class Progress:
         self.clear()
         self._console.file.write(visible(text) + "\n")
         self._console.file.flush()
+
+    def remark(self, text: str) -> None:
+        """Write a line that stays, dim."""
+        self.clear()
+        self._console.print(Text(visible(text), "dim"), soft_wrap=True)
 
     def _say(self, wait: str) -> None:
         """Without a terminal, note a wait at once and every 30 s, but no wait for the quota."""

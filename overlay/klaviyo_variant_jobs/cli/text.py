@@ -51,7 +51,7 @@ def plain(value: object) -> str:
 
     A lone surrogate, which UTF-8 cannot encode, is written as an escape (`\\ud83d`).
     """
-    value = _builtin(value)
+    value = builtin(value)
     if value is None:
         return ""
     return _encodable(value) if isinstance(value, str) else _json(value)
@@ -76,7 +76,7 @@ def _json(value: object) -> str:
     try:
         return _ENCODER.encode(value).decode()
     except ValueError:
-        return _json_of_anything(_builtin(value))
+        return _json_of_anything(builtin(value))
 
 
 def _json_of_anything(value: Any) -> str:
@@ -93,7 +93,8 @@ def _json_of_anything(value: Any) -> str:
     return _ENCODER.encode(value).decode()
 
 
-def _builtin(value: object) -> Any:
+def builtin(value: object) -> Any:
+    """The value in the types that JSON has, and decimals."""
     return msgspec.to_builtins(value, builtin_types=(Decimal,))
 
 
