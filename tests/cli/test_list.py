@@ -354,6 +354,15 @@ def test_a_table_interrupted_while_it_grows_is_shown_as_far_as_it_got(cli: Comma
     assert "100 jobs written" in stopped.stderr
 
 
+@pytest.mark.parametrize(("summary", "page"), [((), 1), (("--summary",), 1), (("--summary",), 2)])
+def test_ctrl_c_that_leaves_nothing_to_go_on_from_prints_no_checkpoint(
+    cli: CommandLine, summary: tuple[str, ...], page: int
+) -> None:
+    fail_on_page(cli, page, error=KeyboardInterrupt)
+    stopped = cli("list", *summary)
+    assert (stopped.exit_code, stopped.stdout, stopped.stderr) == (130, "", "interrupted\n")
+
+
 def test_two_interruptions_that_make_an_error_are_an_interruption(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,10 +103,11 @@ class Asked:
 
     def from_the_start(self) -> str:
         """The command that lists the same without a checkpoint."""
+        then = self.resume or self
         return self._command_line(
             ("--revision", self.revision_pinned if self.resume else self.revision),
             ("--status", ",".join(self.status_listed)),
-            ("--fields", ",".join(self.resume.fields if self.resume else self.fields)),
+            ("--fields", "" if self.needs else ",".join(then.fields)),
             ("--limit", self.limit and str(self.limit)),
         )
 

@@ -62,8 +62,7 @@ def run(
             signals.ignore()
             told = written if writer.shown else _Written(place=start)
             # Before the first page there is nothing to resume: print no checkpoint.
-            listed = progress.pages > 0 or not isinstance(failure, KlaviyoError)
-            raise _stopped(failure, asked, told, listed=listed)
+            raise _stopped(failure, asked, told, listed=progress.pages > 0)
         if not written.jobs:
             progress.note("no jobs")
         elif not written.rows and not asked.summary:
