@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import math
+import re
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -26,7 +27,9 @@ from klaviyo_variant_jobs_api.registry import JobT, JobT_co
 
 from .clock import Clock
 from .errors import (
+    APIError,
     DeadlineError,
+    InvalidResponseError,
     KlaviyoError,
     PaginationError,
     RateLimitError,
@@ -254,7 +257,7 @@ class Watch(Generic[JobT]):
                 left_s < self.retry.deadline and answer.attempts != self.retry.max_attempts
             )
             if was_its_end and not answer.is_lasting:
-                raise self._out_of_time() from answer
+                raise self._out_of_time(answer) from answer
         raise answer
 
     def _see(self, job: JobT, *, watch: bool) -> Steps[None]:
@@ -277,18 +280,19 @@ class Watch(Generic[JobT]):
     def _left_s(self) -> float | None:
         return None if self.timeout_s is None else self._started + self.timeout_s - self.now()
 
-    def _out_of_time(self) -> WatchTimeoutError:
-        return WatchTimeoutError(
-            f"{_count(self._pending, self.known)} not ended after {self.timeout_s:g} s: "
-            f"{_named(self._pending)}",
-            jobs=dict(self.known),
-        )
+    def _out_of_time(self, failure: KlaviyoError | None = None) -> WatchTimeoutError:
+        waited = f"after {self.timeout_s:g} s"
+        told = f"not ended {waited}: {_named(self._pending, self.known)}"
+        # Without pending jobs the lists were still being read for others.
+        told = told if self._pending else f"still looking for jobs {waited}"
+        failed = f"; the last failure: {in_brief(failure)}" if failure else ""
+        return WatchTimeoutError(told + failed, jobs=dict(self.known))
 
     def _missing(self) -> JobsMissingError:
         ids = [i for i in self.known if i in self._pending]
         return JobsMissingError(
-            f"{_count(ids, self.known)} not on the list: {_named(ids)}; check the ids and the "
-            "account of the credential, and remember that jobs expire after seven days",
+            f"not on the list: {_named(ids, self.known)}; check the ids and the account of the "
+            "credential, and remember that jobs expire after seven days",
             ids=ids,
         )
 
@@ -438,10 +442,23 @@ def _created_at(job: object) -> dt.datetime:
     return created if isinstance(created, dt.datetime) else _EARLIEST
 
 
-def _count(some: Collection[str], of: Collection[str]) -> str:
-    return f"{len(some)} of {len(of)} jobs" if len(of) != 1 else "the job has"
+def in_brief(failure: Exception) -> str:
+    """What failed, in a few words such as `HTTP 503` or `connection refused`."""
+    if isinstance(failure, APIError):
+        return f"HTTP {failure.status_code}"
+    if isinstance(failure, DeadlineError):
+        return "no answer in time"
+    if isinstance(failure, InvalidResponseError):
+        return "an answer that is no page"
+    # The HTTP library says "[Errno 111] Connection refused" and the like.
+    said = re.sub(r"^\[.*?\] *", "", str(failure.__cause__ or failure))
+    said = re.split(r" [\[(]|; ", said)[0].rstrip(".")
+    if said[1:2].islower():
+        said = said[0].lower() + said[1:]
+    return said or type(failure).__name__
 
 
-def _named(ids: Collection[str]) -> str:
+def _named(ids: Collection[str], of: Collection[str]) -> str:
     few = sorted(ids)[:_NAMED]
-    return ", ".join(few) + (" and others" if len(few) < len(ids) else "")
+    others = " and others" if len(few) < len(ids) else ""
+    return ", ".join(few) + others + (f" ({len(ids)} of {len(of)} jobs)" if len(of) > 1 else "")

@@ -62,9 +62,9 @@ def fail_on_page(cli: CommandLine, page: int, *, error: type[BaseException] | No
 
     def failing(request: Request) -> Response:
         if next(requests) == page:
-            cli.sandbox.fail_next(403)
             if error is not None:
                 raise error
+            cli.sandbox.fail_next(403)
         return handle(request)
 
     cli.sandbox.handle = failing  # type: ignore[method-assign]
@@ -75,6 +75,11 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+    def text(self) -> str:
+        """What was written, without colours and what stood on the progress line."""
+        text = re.sub(r"\r[^\n]*\x1b\[K", "", self.getvalue())
+        return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 Attach = Callable[..., Terminal]

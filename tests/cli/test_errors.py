@@ -11,10 +11,14 @@ import pytest
 
 from cli.conftest import fail_on_page, to_go_on
 from klaviyo_variant_jobs import REVISIONS
-from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob
+from klaviyo_variant_jobs.cli.asked import Asked
+from klaviyo_variant_jobs.cli.listing import run
+from klaviyo_variant_jobs.cli.options import Surroundings
+from klaviyo_variant_jobs.cli.rows import ERROR_LAYOUT, error_rows
+from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob, VirtualClock
 
 if TYPE_CHECKING:
-    from cli.conftest import CommandLine
+    from cli.conftest import Attach, CommandLine
 
 WHOLE = {
     "id": "e1",
@@ -74,6 +78,40 @@ def test_a_piped_table_of_errors_keeps_each_on_its_line(cli: CommandLine) -> Non
     heading, row = cli("errors").stdout.splitlines()
     assert heading.split() == ["job", "external", "id", "pointer", "detail"]
     assert row.endswith("end\\nand more")
+
+
+def test_no_errors_are_told_in_words(cli: CommandLine) -> None:
+    with_errors(cli)
+    assert cli("errors", "--output", "ndjson").stderr == "no errors in 2 jobs\n"
+    cli.sandbox = Sandbox(jobs=0, clock=cli.clock)
+    assert cli("errors", "--output", "ndjson").stderr == "no jobs\n"
+
+
+def test_a_terminal_has_the_errors_below_their_jobs_and_is_told_once_where_the_rest_is(
+    terminal: Attach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+    clock = VirtualClock()
+    long = {**WHOLE, "detail": "The price is negative, which no price of a variant may be."}
+    errors = [long, {**long, "meta": {"external_id": "SKU-4"}}]
+    jobs = [
+        SandboxJob(id=name, status="complete", failed=2, variants=9, errors=errors) for name in "AB"
+    ]
+    shown = terminal(columns=70)
+    asked = Asked(command="errors", needs=("errors", "failed_count", "total_count"))
+    surroundings = Surroundings(clock, Sandbox(jobs=jobs, clock=clock).transport())
+    run(asked, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
+    assert [line.split("  ")[:2] for line in shown.text().splitlines()] == [
+        ["", "external id"],
+        ["A", "2 of 9 failed"],
+        ["", "SKU-3"],
+        ["", "SKU-4"],
+        ["B", "2 of 9 failed"],
+        ["", "SKU-3"],
+        ["", "SKU-4"],
+        ["no room for: whole detail; --output csv has them"],
+    ]
+    assert "\x1b[2mno room for" in shown.getvalue()
 
 
 def test_markup_in_a_detail_is_shown_as_it_is(cli: CommandLine) -> None:

@@ -47,6 +47,20 @@ def test_json_is_one_array_with_every_field_of_the_model(cli: CommandLine) -> No
     )
 
 
+@pytest.mark.parametrize("output", ["json", "ndjson"])
+@pytest.mark.parametrize("date", DATES)
+def test_json_has_only_the_attributes_asked_for_null_ones_included(
+    cli: CommandLine, output: str, date: str
+) -> None:
+    cli.sandbox = Sandbox(jobs=[SandboxJob(status="queued")], clock=cli.clock)
+    asked = ("--fields", "status,completed_at", "--revision", date)
+    listed = json.loads(cli("list", *asked, "--output", output).stdout)
+    (job,) = listed if output == "json" else [listed]
+    job["attributes"].pop("job_id", None)
+    assert job["attributes"] == {"status": "queued", "completed_at": None}
+    assert job["type"] == "catalog-variant-bulk-create-job"
+
+
 def test_json_of_no_jobs_is_an_empty_array(cli: CommandLine) -> None:
     cli.sandbox = Sandbox(jobs=0, clock=cli.clock)
     result = cli("list", "--output", "json")
@@ -199,6 +213,23 @@ def test_an_error_before_the_first_page_leaves_nothing_to_go_on_from(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["list", "watch"])
+@pytest.mark.parametrize(
+    ("pointer", "told"),
+    [
+        ("/data/", "Incorrect key. ["),
+        ("/data", "Incorrect key. ["),
+        ("/data/id", "Incorrect key. (at /data/id) ["),
+    ],
+)
+def test_a_pointer_at_everything_is_left_out_of_an_error(
+    cli: CommandLine, command: str, pointer: str, told: str
+) -> None:
+    error = {"detail": "Incorrect key.", "source": {"pointer": pointer}}
+    cli.sandbox.fail_next(Fault(status=401, body=json.dumps({"errors": [error]})))
+    assert cli(command).stderr.startswith(f"error: HTTP 401: {told}")
+
+
 def test_an_error_of_the_api_exits_1_and_tells_how_to_go_on(cli: CommandLine) -> None:
     fail_on_page(cli, 2)
     result = cli("list", "--output", "ndjson")
@@ -321,6 +352,15 @@ def test_a_table_interrupted_while_it_grows_is_shown_as_far_as_it_got(cli: Comma
     assert len(stopped.stdout.splitlines()) == 101
     assert stopped.stderr.startswith("interrupted\ncheckpoint kvj1.")
     assert "100 jobs written" in stopped.stderr
+
+
+@pytest.mark.parametrize(("summary", "page"), [((), 1), (("--summary",), 1), (("--summary",), 2)])
+def test_ctrl_c_that_leaves_nothing_to_go_on_from_prints_no_checkpoint(
+    cli: CommandLine, summary: tuple[str, ...], page: int
+) -> None:
+    fail_on_page(cli, page, error=KeyboardInterrupt)
+    stopped = cli("list", *summary)
+    assert (stopped.exit_code, stopped.stdout, stopped.stderr) == (130, "", "interrupted\n")
 
 
 def test_two_interruptions_that_make_an_error_are_an_interruption(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+import re
+import shlex
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cli.conftest import fail_on_page, ids, to_go_on
-from klaviyo_variant_jobs import REVISIONS
-from klaviyo_variant_jobs.sandbox import Request, Sandbox, SandboxJob
+from klaviyo_variant_jobs import REVISIONS, Checkpoint
+from klaviyo_variant_jobs.sandbox import Sandbox, SandboxJob
 
 if TYPE_CHECKING:
     from cli.conftest import CommandLine
@@ -17,14 +19,8 @@ ERRORS = [{"detail": "no price"}, {"detail": "no title"}]
 
 
 def checkpoint(cli: CommandLine, command: str, *arguments: str) -> str:
-    """That of a run that was interrupted before its first job."""
-    handle = cli.sandbox.handle
-
-    def interrupt(request: Request) -> NoReturn:
-        cli.sandbox.handle = handle  # type: ignore[method-assign]
-        raise KeyboardInterrupt
-
-    cli.sandbox.handle = interrupt  # type: ignore[method-assign]
+    """That of a run that was interrupted after its first page."""
+    fail_on_page(cli, 2, error=KeyboardInterrupt)
     result = cli(command, *arguments)
     assert result.exit_code == 130
     told = to_go_on(result)
@@ -123,6 +119,14 @@ def test_options_that_do_not_go_with_the_checkpoint_are_named(
     assert len(cli.sandbox.requests) == sent
 
 
+def test_errors_whose_cursor_is_no_longer_taken_are_listed_from_the_start(cli: CommandLine) -> None:
+    place = Checkpoint(revision=REVISIONS[-1].date, fields=("errors",), cursor="W10=")
+    refused = cli("errors", "--resume", str(place))
+    told = re.search(r"from the start with: klaviyo-variant-jobs (.+)", refused.stderr)
+    assert told is not None
+    assert cli(*shlex.split(told[1])).exit_code == 0
+
+
 def test_errors_do_not_go_on_from_a_list_without_them(cli: CommandLine) -> None:
     result = cli("errors", "--resume", checkpoint(cli, "list", "--fields", "status"))
     assert result.exit_code == 2
@@ -134,4 +138,5 @@ def test_a_status_may_be_given_again_in_another_order(cli: CommandLine) -> None:
     again = ("--status", "queued", "--status", "complete")
     result = cli("list", "--resume", told, *again, "--output", "ndjson")
     assert result.exit_code == 0
-    assert ids(result) == ids(cli("list", *again, "--output", "ndjson"))
+    whole = ids(cli("list", *again, "--output", "ndjson"))
+    assert ids(result) == whole[-len(ids(result)) :] != []

@@ -52,3 +52,11 @@ def test_the_table_needs_no_key(cli: CommandLine) -> None:
     result = cli("revisions", env={"KLAVIYO_API_KEY": None})
     assert result.exit_code == 0
     assert result.stdout.startswith("revision")
+
+
+def test_the_table_has_a_line_for_each_revision_and_counts_what_differs(cli: CommandLine) -> None:
+    _, *lines = cli("revisions").stdout.splitlines()
+    differs = [row["differs"] for row in json.loads(cli("revisions", "--output", "json").stdout)]
+    for line, places in zip(lines, differs, strict=True):
+        assert len(line) < 80
+        assert line.endswith(f"  {len(places)} places (--output json)" if places else "  -")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from klaviyo_variant_jobs import NEWEST
 from klaviyo_variant_jobs.cli.asked import Asked
-from klaviyo_variant_jobs.cli.board import ASCII_BARS, BARS, Board
+from klaviyo_variant_jobs.cli.board import ASCII_BARS, BARS, Board, line_of
 from klaviyo_variant_jobs.cli.options import Surroundings
 from klaviyo_variant_jobs.cli.stopped import Stopped
 from klaviyo_variant_jobs.cli.watching import Block, run
@@ -37,10 +37,10 @@ def test_each_change_is_a_line_and_the_last_what_came_of_it(cli: CommandLine) ->
     result = cli("watch", name)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == f"2026-11-02 09:00:00Z {name} queued 0/4"
-    assert f"{name} processing 1/4" in lines[2]
-    assert lines[-2].endswith(f"{name} complete 4/4")
-    assert lines[-1] == "1 job: 1 complete; 4 variants created, 0 failed"
+    assert lines[0] == f"2026-11-02 09:00:00Z {name} queued 0/4 variants done"
+    assert f"{name} processing 1/4 variants done" in lines[2]
+    assert lines[-2].endswith(f"{name} complete 4/4 variants done")
+    assert lines[-1] == "1 job: 1 complete; 4/4 variants done"
     assert result.stderr == ""
 
 
@@ -54,7 +54,7 @@ def test_errors_of_failed_variants_are_grouped_by_what_they_say(cli: CommandLine
     result = cli("watch")
     assert result.exit_code == 3
     assert result.stdout.splitlines()[-3:] == [
-        "2 jobs: 2 complete; 3 variants created, 3 failed",
+        "2 jobs: 2 complete; 3/6 variants done, 3 failed",
         "   6 x The price is negative. (0, 1, 2, ...)",
         "   1 x Odd.",
     ]
@@ -69,12 +69,12 @@ def test_a_cancelled_job_exits_3(cli: CommandLine) -> None:
 
 @pytest.mark.parametrize("timeout", ["90", "90s", "1.5m", "1.5 M"])
 def test_time_that_runs_out_exits_4_with_what_is_known(cli: CommandLine, timeout: str) -> None:
-    with_jobs(cli, SandboxJob(queued_seconds=1000), QUICK)
+    slow, _ = with_jobs(cli, SandboxJob(queued_seconds=1000), QUICK)
     result = cli("watch", "--timeout", timeout)
     assert result.exit_code == 4
     assert cli.clock.monotonic() == 90
     assert "2 jobs: 1 queued, 1 complete" in result.stdout
-    assert result.stderr.startswith("error: 1 of 2 jobs not ended after 90 s")
+    assert result.stderr == f"error: not ended after 90 s: {slow} (1 of 2 jobs)\n"
 
 
 @pytest.mark.parametrize("timeout", ["soon", "-5", "10 minutes", ""])
@@ -138,21 +138,13 @@ def test_control_characters_of_the_api_never_reach_the_terminal(cli: CommandLine
 # On a terminal
 
 
-def watch(clock: VirtualClock, sandbox: Sandbox, timeout_s: float | None = None) -> int:
-    asked = Asked(
-        command="watch",
-        api_key_file=None,
-        base_url="https://a.klaviyo.com",
-        sandbox=False,
-        revision=NEWEST.date,
-        status=(),
-        fields=(),
-        since=None,
-        limit=None,
-        resume=None,
-        output="table",
-    )
-    return run(asked, (), timeout_s, Surroundings(clock, sandbox.transport()))
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+
+
+def watch(clock: VirtualClock, sandbox: Sandbox, *ids: str, timeout_s: float | None = None) -> int:
+    return run(Asked(command="watch"), ids, timeout_s, Surroundings(clock, sandbox.transport()))
 
 
 def frames(shown: str) -> list[str]:
@@ -162,10 +154,7 @@ def frames(shown: str) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [120, 80, 40, 20])
-def test_a_terminal_shows_a_table_that_fits(
-    terminal: Attach, columns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+def test_a_terminal_shows_a_table_that_fits(terminal: Attach, columns: int) -> None:
     clock = VirtualClock()
     sandbox = Sandbox(jobs=0, clock=clock)
     sandbox.add_jobs(*[SandboxJob(variants=100, failed=7), *[SandboxJob(cancelled=True)] * 50])
@@ -183,8 +172,7 @@ def test_a_terminal_shows_a_table_that_fits(
     assert shown.getvalue().count("\x1b[?25l") == shown.getvalue().count("\x1b[?25h") == 1
 
 
-def test_a_wait_stands_below_the_table(terminal: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+def test_a_wait_stands_below_the_table(terminal: Attach) -> None:
     clock = VirtualClock()
     sandbox = Sandbox(jobs=0, clock=clock)
     sandbox.add_jobs(SandboxJob())
@@ -196,10 +184,7 @@ def test_a_wait_stands_below_the_table(terminal: Attach, monkeypatch: pytest.Mon
     assert "rate limited" in shown.getvalue()
 
 
-def test_a_terminal_without_cursor_movement_gets_lines(
-    terminal: Attach, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KLAVIYO_API_KEY", "pk_test")
+def test_a_terminal_without_cursor_movement_gets_lines(terminal: Attach) -> None:
     clock = VirtualClock()
     sandbox = Sandbox(jobs=0, clock=clock)
     sandbox.add_jobs(QUICK)
@@ -207,6 +192,35 @@ def test_a_terminal_without_cursor_movement_gets_lines(
     assert watch(clock, sandbox) == 0
     assert "processing 1/4" in shown.getvalue()
     assert "\x1b" not in shown.getvalue()
+
+
+def test_until_an_answer_comes_the_terminal_says_what_is_looked_for_and_what_failed(
+    terminal: Attach,
+) -> None:
+    clock = VirtualClock()
+    sandbox = Sandbox(jobs=0, clock=clock)
+    job, _ = sandbox.add_jobs(QUICK, QUICK)
+    sandbox.fail_next(503)
+    shown = terminal()
+    with pytest.raises(Stopped):
+        watch(clock, sandbox, job.id, "NONE", job.id)
+    told = [state.splitlines() for state in frames(shown.getvalue())]
+    assert ["looking for 2 jobs", "HTTP 503, trying again in 1 s"] in told
+    assert any("1 of 2 jobs ended, 4/4 variants done" in state for state in told)
+    assert not any("0 of 0" in line for state in told for line in state)
+
+
+def test_lines_on_a_pipe_have_their_progress_on_the_terminal_beside_it(
+    terminal: Attach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock()
+    sandbox = Sandbox(jobs=0, clock=clock)
+    sandbox.add_jobs(QUICK)
+    shown = terminal()
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert watch(clock, sandbox) == 0
+    assert "looking for active jobs\x1b[K" in shown.getvalue()
+    assert "0 of 1 job ended, 0/4 variants done, next look in 5 s" in shown.getvalue()
 
 
 # The board by itself
@@ -267,6 +281,26 @@ def test_jobs_at_work_come_first_and_those_without_room_are_counted() -> None:
     assert [line.split()[0] for line in shown[1:5]] == ["P", "Q", "F", "C0"]
     assert shown[-1] == "and 25 more: 25 complete"
     assert len(shown) == 10
+
+
+@pytest.mark.parametrize("width", [72, 80])
+def test_a_long_id_is_shortened_in_the_middle_and_every_column_is_shown(width: int) -> None:
+    board = Board()
+    board.saw(job("01M1PADXEW6S9KKAEWJYE4HS00-and-17-more-tail", "processing", done=5), 0.0)
+    board.saw(job("01M1PADXEW6S9KKAEWJYE4HS01", "queued"), 0.0)
+    heading, long, usual = _printed(board, width, 9)
+    assert heading.split() == ["job", "status", "done", "failed", "/s", "left"]
+    assert re.match(r"01M1PADXEW6S\S*…\S*-more-tail  processing ", long)
+    assert usual.startswith("01M1PADXEW6S9KKAEWJYE4HS01 ")
+
+
+def test_what_is_done_is_what_is_complete_and_not_what_has_failed() -> None:
+    board = Board()
+    tracked = board.saw(job("A", "processing", done=90, failed=7), 0.0)
+    for line in (*text_of(board, 100, 9)[1:], *text_of(board, 40, 9)[1:]):
+        assert " 90/100 " in line
+    for line in (board.told(), *board.summary(), line_of(tracked)):
+        assert "90/100 variants done, 7 failed" in line
 
 
 @pytest.mark.parametrize("width", [10, 20, 39, 40, 71, 72, 80, 200])

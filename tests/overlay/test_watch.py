@@ -15,6 +15,7 @@ from conftest import Wire
 from klaviyo_variant_jobs import (
     AuthenticationError,
     DeadlineError,
+    InvalidResponseError,
     JobsMissingError,
     KlaviyoError,
     RateLimiter,
@@ -27,6 +28,7 @@ from klaviyo_variant_jobs import (
     job_id,
 )
 from klaviyo_variant_jobs.sandbox import Delivery, Fault, Request, Response, Sandbox, SandboxJob
+from klaviyo_variant_jobs.watch import in_brief
 from klaviyo_variant_jobs_api.registry import REVISIONS
 
 
@@ -171,7 +173,7 @@ async def test_when_time_runs_out_the_error_has_all_jobs_as_last_seen(wire: Wire
     assert error.jobs[quick].attributes.status == "complete"
     assert error.jobs[slow].attributes.status == "queued"
     assert error.jobs["NONE"] is None
-    assert slow in str(error)
+    assert str(error) == f"not ended after 100 s: {slow}, NONE (2 of 3 jobs)"
     assert pickle.loads(pickle.dumps(error)).jobs == error.jobs
 
 
@@ -203,6 +205,7 @@ async def test_jobs_on_no_list_are_told_after_all_others_have_ended(wire: Wire) 
     assert is_finished(changes[-1].job)
     # Two complete looks: complete has two pages, the whole list too. None but these.
     assert asked(sandbox)["all"] == 4
+    assert str(error).startswith("not on the list: NEVER, NONE (2 of 3 jobs); check the ids")
     assert pickle.loads(pickle.dumps(error)).ids == error.ids
 
 
@@ -222,6 +225,7 @@ async def test_a_job_taken_off_the_list_is_missing(wire: Wire) -> None:
         JobsMissingError, wire.all(client_of(wire, sandbox).watch([name], timeout=600))
     )
     assert error.ids == (name,)
+    assert str(error).startswith(f"not on the list: {name}; check the ids")
     # One look as far back as the job was, and since it was not there two complete ones.
     assert asked(sandbox)["all"] == 1 + 2 + 2
 
@@ -334,10 +338,15 @@ async def test_what_cannot_be_mended_raises_as_it_is(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [503, Fault(delivery=Delivery.DROP), Fault(status=429, retry_after=90)]
+    ("fault", "named"),
+    [
+        (503, "HTTP 503"),
+        (Fault(delivery=Delivery.DROP), "the sandbox closed the connection unanswered"),
+        (Fault(status=429, retry_after=90), "HTTP 429"),
+    ],
 )
-async def test_a_passing_failure_that_outlasts_the_time_is_its_cause(
-    wire: Wire, fault: Fault | int
+async def test_a_passing_failure_that_outlasts_the_time_is_its_cause_and_is_named(
+    wire: Wire, fault: Fault | int, named: str
 ) -> None:
     sandbox = submitted(wire, SandboxJob())
     before_request(sandbox, 3, lambda: sandbox.fail_next(*[fault] * 1000))
@@ -345,7 +354,38 @@ async def test_a_passing_failure_that_outlasts_the_time_is_its_cause(
     error = await wire.error(WatchTimeoutError, lambda: client.wait(name, timeout=60))
     assert wire.clock.monotonic() - start <= 61
     assert isinstance(error.__cause__, ServerError | RateLimitError | TransportError)
+    assert str(error) == f"not ended after 60 s: {name[0]}; the last failure: {named}"
     assert [job.attributes.status for job in error.jobs.values()] == ["queued"]
+
+
+async def test_time_that_runs_out_before_any_job_is_seen_is_told_with_the_failure(
+    wire: Wire,
+) -> None:
+    sandbox = submitted(wire)
+    sandbox.fail_next(*[503] * 1000)
+    watch = client_of(wire, sandbox).watch(timeout=5)
+    error = await wire.error(WatchTimeoutError, wire.all(watch))
+    assert str(error) == "still looking for jobs after 5 s; the last failure: HTTP 503"
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        ("[Errno 111] Connection refused", "connection refused"),
+        ("[SSL: UNEXPECTED_EOF] EOF occurred (_ssl.c:1006)", "EOF occurred"),
+        ("Server disconnected.", "server disconnected"),
+        ("", "TransportError"),
+    ],
+)
+def test_a_failure_of_the_network_is_named_in_a_few_words(failure: str, told: str) -> None:
+    error = TransportError(f"httpx.ConnectError: {failure} [https://a.klaviyo.com]; try again")
+    error.__cause__ = OSError(failure)
+    assert in_brief(error) == told
+
+
+def test_a_late_answer_and_one_that_is_no_page_are_named_too() -> None:
+    assert in_brief(DeadlineError("no answer within 60 s; resume later")) == "no answer in time"
+    assert in_brief(InvalidResponseError("HTTP 200, but ...")) == "an answer that is no page"
 
 
 async def test_a_passing_failure_that_the_policy_gives_up_raises_while_time_is_left(

@@ -18,18 +18,18 @@ class Asked:
     """The options of one run."""
 
     command: str
-    api_key_file: str | None
-    base_url: str
-    sandbox: bool
-    revision: str | None
-    status: tuple[str, ...]
-    fields: tuple[str, ...]
+    api_key_file: str | None = None
+    base_url: str = DEFAULT_BASE_URL
+    sandbox: bool = False
+    revision: str | None = None
+    status: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    """Fields that the command itself needs; empty if it needs none."""
-    since: datetime | None
-    limit: int | None
-    resume: Checkpoint | None
-    output: str
+    """Fields that the command itself asks for. It cannot do without the first."""
+    since: datetime | None = None
+    limit: int | None = None
+    resume: Checkpoint | None = None
+    output: str = "table"
     summary: bool = False
 
     @property
@@ -81,7 +81,9 @@ class Asked:
                 f"--resume continues a run {' and '.join(run)}; leave out "
                 f"{' and '.join(other)}, or leave out --resume to list from the start"
             )
-        lacking = [field for field in (*self.needs, *self._dated) if field not in then["--fields"]]
+        lacking = [
+            field for field in (*self.needs[:1], *self._dated) if field not in then["--fields"]
+        ]
         if lacking and then["--fields"]:
             what = "--since" if lacking == ["created_at"] else f"the command {self.command}"
             raise click.UsageError(
@@ -101,10 +103,11 @@ class Asked:
 
     def from_the_start(self) -> str:
         """The command that lists the same without a checkpoint."""
+        then = self.resume or self
         return self._command_line(
             ("--revision", self.revision_pinned if self.resume else self.revision),
             ("--status", ",".join(self.status_listed)),
-            ("--fields", ",".join(self.resume.fields if self.resume else self.fields)),
+            ("--fields", "" if self.needs else ",".join(then.fields)),
             ("--limit", self.limit and str(self.limit)),
         )
 

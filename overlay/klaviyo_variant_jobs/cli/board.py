@@ -12,12 +12,18 @@ from rich.text import Text
 from klaviyo_variant_jobs.revisions import LIFECYCLE, job_id
 from klaviyo_variant_jobs.watch import is_finished
 
+from .progress import counted
 from .rows import STATUS_STYLES, attribute, error_rows
-from .text import visible
+from .text import shortened, visible
 
 _NARROW = 72
 """Columns; on a narrower terminal a job takes two lines."""
 _LONGEST_BAR = 30
+_SHORTEST_BAR = 8
+_BESIDES = len("  processing    9999/99  failed    /s  10 min")
+"""Columns of a row besides the id and the bar."""
+_LEAST_ID = 26
+"""Characters of the ids of the API; longer ones are shortened where room is scarce."""
 _EXAMPLES = 3
 Bars = tuple[str, str, str]
 BARS: Bars = ("━", "╍", "─")
@@ -54,7 +60,13 @@ class Tracked:
         return value if isinstance(value, int) else 0
 
     @property
+    def done(self) -> str:
+        """`completed/total` variants, as `list` shows them."""
+        return f"{self.count('completed')}/{self.count('total')}"
+
+    @property
     def processed(self) -> int:
+        """Variants that are done or failed."""
         return self.count("completed") + self.count("failed")
 
     @property
@@ -85,6 +97,8 @@ class Board:
     """All watched jobs, in the order in which they were first seen."""
 
     bars: Bars = BARS
+    named: int | None = None
+    """How many jobs were asked for; None for all that are active."""
     _tracked: dict[str | None, Tracked] = attrs.field(init=False, factory=dict)
 
     def __len__(self) -> int:
@@ -107,7 +121,8 @@ class Board:
         room = height - (each == 1)
         tracked = sorted(self._tracked.values(), key=_urgency)
         shown = tracked if each * len(tracked) <= room else tracked[: max((room - 1) // each, 1)]
-        names = max((len(one.name) for one in shown), default=0)
+        longest = max((len(one.name) for one in shown), default=0)
+        names = min(longest, max(width - _BESIDES - _SHORTEST_BAR, _LEAST_ID))
         if each == 1 and shown:
             heading = _row(names, width, "job", "status", "", "done", "failed", "/s", "left")
             yield Text(heading, "bold")
@@ -123,22 +138,17 @@ class Board:
     def told(self) -> str:
         """The progress of all jobs together, in one line."""
         tracked = list(self._tracked.values())
+        if not tracked:
+            sought = "active jobs" if self.named is None else counted(self.named, "job")
+            return f"looking for {sought}"
         ended = sum(is_finished(one.job) for one in tracked)
-        failed = sum(one.count("failed") for one in tracked)
-        return (
-            f"{ended} of {_counted(len(tracked), 'job')} ended, "
-            f"{sum(one.processed for one in tracked)}/{sum(one.count('total') for one in tracked)} "
-            "variants" + (f", {failed} failed" if failed else "")
-        )
+        jobs = counted(max(len(tracked), self.named or 0), "job")
+        return f"{ended} of {jobs} ended, {_counts(*tracked)}"
 
     def summary(self) -> Iterator[str]:
         """The result, and the errors of failed variants grouped by their detail."""
         tracked = list(self._tracked.values())
-        done, failed = (sum(one.count(name) for one in tracked) for name in ("completed", "failed"))
-        yield (
-            f"{_counted(len(tracked), 'job')}: {_by_status(tracked)}; "
-            f"{_counted(done, 'variant')} created, {failed} failed"
-        )
+        yield f"{counted(len(tracked), 'job')}: {_by_status(tracked)}; {_counts(*tracked)}"
         examples: dict[str, list[str]] = {}
         counts: Counter[str] = Counter()
         for row in (row for one in tracked for row in error_rows(one.job)):
@@ -155,10 +165,15 @@ class Board:
 
 def line_of(tracked: Tracked) -> str:
     """A job as a log line."""
-    failed = tracked.count("failed")
-    return f"{tracked.name} {tracked.status} {tracked.processed}/{tracked.count('total')}" + (
-        f", {failed} failed" if failed else ""
+    return f"{tracked.name} {tracked.status} {_counts(tracked)}"
+
+
+def _counts(*tracked: Tracked) -> str:
+    """The variants of jobs: how many are done and, if any, have failed."""
+    done, total, failed = (
+        sum(one.count(name) for one in tracked) for name in ("completed", "total", "failed")
     )
+    return f"{done}/{total} variants done" + (f", {failed} failed" if failed else "")
 
 
 def _urgency(tracked: Tracked) -> int:
@@ -175,10 +190,10 @@ def _wide(tracked: Tracked, names: int, width: int, now: float, bars: Bars) -> I
     row = _row(
         names,
         width,
-        tracked.name,
+        shortened(tracked.name, names),
         tracked.status,
         "\0",
-        f"{tracked.processed}/{tracked.count('total')}",
+        tracked.done,
         str(tracked.count("failed")),
         "" if rate is None else _speed(rate),
         "" if left_s is None else _lasting(left_s),
@@ -194,11 +209,9 @@ def _wide(tracked: Tracked, names: int, width: int, now: float, bars: Bars) -> I
 
 
 def _narrow(tracked: Tracked, width: int, bars: Bars) -> Iterator[Text]:
-    yield _fitting(tracked.name, width)
+    yield Text(shortened(tracked.name, width))
     failed = tracked.count("failed")
-    counts = f" {tracked.processed}/{tracked.count('total')}" + (
-        f" {failed} failed" if failed else ""
-    )
+    counts = f" {tracked.done}" + (f" {failed} failed" if failed else "")
     bar = max(min(width - 2 - len(tracked.status) - 1 - len(counts), _LONGEST_BAR), 0)
     yield Text.assemble(
         "  ",
@@ -218,10 +231,7 @@ def _row(names: int, width: int, *cells: str) -> str:
 
 
 def _bar_width(names: int, width: int) -> int:
-    return max(
-        min(width - names - len("  processing    9999/99  failed    /s  10 min"), _LONGEST_BAR),
-        1,
-    )
+    return max(min(width - names - _BESIDES, _LONGEST_BAR), 1)
 
 
 def _bar(tracked: Tracked, width: int, bars: Bars) -> Text:
@@ -246,10 +256,6 @@ def _by_status(tracked: Sequence[Tracked]) -> str:
     counts = Counter(one.status for one in tracked)
     order = [*(s for s in LIFECYCLE if s in counts), *(s for s in counts if s not in LIFECYCLE)]
     return ", ".join(f"{counts[status]} {status}" for status in order)
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _speed(rate: float) -> str:

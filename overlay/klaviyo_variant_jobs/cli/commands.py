@@ -60,7 +60,8 @@ def commands() -> None:
     """List Klaviyo's catalog variant bulk create jobs.
 
     Data goes to stdout, everything else to stderr. The API key is read from KLAVIYO_API_KEY or
-    from --api-key-file. Exit codes: 0 done, 1 error, 2 wrong command line, 130 Ctrl-C, 143 SIGTERM.
+    from --api-key-file. Exit codes: 0 done, 1 error, 2 wrong command line, 130 Ctrl-C, 143 SIGTERM;
+    both signals end sandbox with 0.
     """
 
 
@@ -70,7 +71,7 @@ def commands() -> None:
 @options.revision
 @options.limit("jobs")
 @options.since
-@options.resume
+@options.resume("revision, statuses and fields")
 @options.output
 @click.option("--summary", is_flag=True, help="Only count jobs and variants, per status.")
 @options.api_key_file
@@ -78,11 +79,13 @@ def commands() -> None:
 @options.sandbox
 @click.pass_obj
 def list_(surroundings: Surroundings, /, **asked: Any) -> None:
-    """List jobs, newest first.
+    """List jobs.
 
-    A table shows a summary of each job, csv the attributes asked for, json and ndjson the whole
-    job. Import csv cells as text: a spreadsheet takes a cell that begins with =, +, - or @ for a
-    formula.
+    The newest have always come first, but the API does not promise it, so --since reads all pages.
+
+    A table comes at the end, with a summary of each job. The others come as pages arrive: csv with
+    the attributes asked for, json and ndjson with the whole job or --fields of it. Import csv cells
+    as text: a spreadsheet takes a cell that begins with =, +, - or @ for a formula.
     """
     request = Asked(command="list", **asked)
     if not request.summary:
@@ -109,7 +112,7 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 @options.revision
 @options.limit("errors")
 @options.since
-@options.resume
+@options.resume("revision and statuses")
 @options.output
 @options.api_key_file
 @options.base_url
@@ -119,9 +122,12 @@ def errors(surroundings: Surroundings, /, **asked: Any) -> None:
     """List the errors of jobs, one row each.
 
     A row has the job, the external id of the variant, the pointer into the request that made the
-    job, and the detail.
+    job, and the detail. A terminal shows them below their job, cut to its width; csv, json and
+    ndjson have whole texts.
     """
-    request = Asked(command="errors", fields=(), needs=("errors",), **asked)
+    request = Asked(
+        command="errors", fields=(), needs=("errors", "failed_count", "total_count"), **asked
+    )
     run(request, surroundings, lambda revision, fields: ERROR_LAYOUT, error_rows)
 
 
@@ -144,17 +150,7 @@ def watch(
     """
     from . import watching
 
-    request = Asked(
-        command="watch",
-        status=(),
-        fields=(),
-        since=None,
-        limit=None,
-        resume=None,
-        output="table",
-        **asked,
-    )
-    code = watching.run(request, ids, timeout, surroundings)
+    code = watching.run(Asked(command="watch", **asked), ids, timeout, surroundings)
     if code:
         raise click.exceptions.Exit(code)
 
@@ -192,7 +188,7 @@ Script faults, add jobs, and see the requests so far:
 def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> None:
     """Serve a fake API on this machine until Ctrl-C.
 
-    Its URL goes to stdout.
+    Its URL goes to stdout. Ctrl-C and SIGTERM end it with exit code 0.
     """
     from klaviyo_variant_jobs.sandbox import Sandbox
     from klaviyo_variant_jobs_api.registry import NEWEST
@@ -221,7 +217,7 @@ def sandbox(surroundings: Surroundings, port: int, jobs: int, control: bool) -> 
 @click.pass_obj
 def revisions(surroundings: Surroundings, output: str) -> None:
     """Show the known API revisions, and how long each lasts."""
-    writer = open_writer(output, REVISION_LAYOUT, Progress().note)
+    writer = open_writer(output, REVISION_LAYOUT, Progress().remark)
     for row in revision_rows(datetime.fromtimestamp(surroundings.clock.time(), UTC).date()):
         writer.write(row)
     writer.close()

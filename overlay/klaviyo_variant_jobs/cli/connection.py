@@ -46,10 +46,6 @@ def connected(
             f"no API key: set {ENVIRONMENT_VARIABLE} or give --api-key-file; --sandbox needs none"
         )
     with _http_client(transport, asked.base_url) as http_client:
-        http_client.event_hooks = {
-            "request": [progress.requested],
-            "response": [progress.responded],
-        }
         with refused():
             client = Client(
                 api_key,
@@ -57,6 +53,7 @@ def connected(
                 base_url=asked.base_url,
                 http_client=http_client,
                 clock=WatchedClock(surroundings.clock, progress),
+                on_event=progress.heard,
             )
         with client:
             yield client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ from klaviyo_variant_jobs_api.registry import REVISIONS, Revision
 
 from .rows import mapping_layout
 from .table import Column
-from .text import NOTHING, visible
+from .text import NOTHING
 
 
 def revision_rows(today: dt.date) -> Iterator[Mapping[str, Any]]:
@@ -36,14 +36,9 @@ def state(revision: Revision[Any], today: dt.date) -> str:
     return "deprecated" if today < retired_on(revision.date) else "retired"
 
 
-def in_short(changes: Iterable[Mapping[str, str]]) -> str:
-    """The names of what differs, grouped by level; JSON output has the whole sentences."""
-    places: dict[str, list[str]] = {}
-    for change in changes:
-        names = places.setdefault(change["level"], [])
-        if change["name"] not in names:
-            names.append(change["name"])
-    return "; ".join(f"{level}: {', '.join(names)}" for level, names in places.items())
+def _count(row: Mapping[str, Any]) -> str:
+    places = len(row["differs"])
+    return f"{places} places (--output json)" if places else NOTHING
 
 
 _STYLES = {"live": "green", "deprecated": "yellow", "retired": "red"}
@@ -54,11 +49,7 @@ REVISION_LAYOUT = mapping_layout(
         Column("today", lambda row: row["today"], style=lambda text: _STYLES.get(text, "")),
         Column("stable until", lambda row: row["stable_until"]),
         Column("retired on", lambda row: row["retired_on"]),
-        Column(
-            "the newest differs in",
-            lambda row: visible(in_short(row["differs"])) or NOTHING,
-            folds=True,
-        ),
+        Column("the newest differs in", _count),
     ),
     ("revision", "today", "stable_until", "retired_on", "differs"),
 )

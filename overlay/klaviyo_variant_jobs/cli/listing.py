@@ -19,7 +19,7 @@ from .connection import connected, refused
 from .options import Surroundings
 from .output import Layout, Writer, open_writer
 from .progress import Progress, counted, warnings_as_notes
-from .stopped import Stopped, unwritten
+from .stopped import Stopped, failed, unwritten
 
 if TYPE_CHECKING:
     from klaviyo_variant_jobs.iteration import Iteration
@@ -49,7 +49,7 @@ def run(
                 resume=asked.resume,
             )
         revision = revisions.find(asked.revision_pinned)
-        writer = open_writer(asked.output, layout(revision, asked.fields_sent), progress.note)
+        writer = open_writer(asked.output, layout(revision, asked.fields_sent), progress.remark)
         start = jobs.checkpoint
         written = _Written(place=start)
         broken = _failure_of(lambda: _write(jobs, rows_of, writer, written, asked, progress))
@@ -62,10 +62,11 @@ def run(
             signals.ignore()
             told = written if writer.shown else _Written(place=start)
             # Before the first page there is nothing to resume: print no checkpoint.
-            listed = progress.pages > 0 or not isinstance(failure, KlaviyoError)
-            raise _stopped(failure, asked, told, listed=listed)
+            raise _stopped(failure, asked, told, listed=progress.pages > 0)
         if not written.jobs:
             progress.note("no jobs")
+        elif not written.rows and not asked.summary:
+            progress.note(f"no errors in {counted(written.jobs, 'job')}")
 
 
 @attrs.define
@@ -93,7 +94,7 @@ def _write(
                 left = None if asked.limit is None else asked.limit - written.rows
                 rows = list(itertools.islice(rows_of(job), left))
                 _write_all(rows, writer)
-                written.jobs = progress.jobs = written.jobs + 1
+                written.jobs += 1
                 written.rows += len(rows)
             # After the rows: an interrupt in between repeats a job and does not lose it.
             written.place = jobs.checkpoint
@@ -144,7 +145,7 @@ def _stopped(
         case KeyboardInterrupt():
             return Stopped("interrupted", *where, code=signals.exit_code(failure))
         case KlaviyoError():
-            return Stopped(f"error: {failure}", *where)
+            return Stopped(failed(failure), *where)
         case OSError():
             return Stopped(unwritten(failure), *where)
     return Stopped(f"error: {type(failure).__name__}: {failure}", *where)

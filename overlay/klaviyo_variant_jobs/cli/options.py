@@ -140,8 +140,7 @@ since = click.option(
     "--since",
     callback=_moment,
     metavar="WHEN",
-    help=f"Only jobs created since then, in UTC unless WHEN has an offset: {FORMS}. All pages are "
-    "read, because the API does not promise an order.",
+    help=f"Only jobs created since then, in UTC unless WHEN has an offset: {FORMS}.",
 )
 
 
@@ -160,19 +159,22 @@ def limit(things: str) -> Callable[[FunctionT], FunctionT]:
     )
 
 
-resume = click.option(
-    "--resume",
-    callback=_checkpoint,
-    metavar="TEXT",
-    help="Continue from the checkpoint of an earlier run, with its revision, statuses and fields. "
-    "Repeat its other options.",
-)
+def resume(kept: str) -> Callable[[FunctionT], FunctionT]:
+    """The option --resume, which names what a checkpoint has `kept`."""
+    return click.option(
+        "--resume",
+        callback=_checkpoint,
+        metavar="TEXT",
+        help=f"Continue from the checkpoint of an earlier run, with its {kept}. Repeat its other "
+        "options.",
+    )
+
+
 output = click.option(
     "--output",
     type=click.Choice(OUTPUTS),
     default="table",
     metavar="FORMAT",
     show_default=True,
-    help=f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}. A table is written at the end, the others "
-    "as pages arrive.",
+    help=f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}.",
 )

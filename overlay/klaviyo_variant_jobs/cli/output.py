@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
+from . import signals
 from .table import Column, render
 from .text import json_line, visible
 
@@ -119,22 +120,23 @@ class _TableWriter(Generic[T]):
 
     def __init__(self, layout: Layout[T], note: Callable[[str], None]) -> None:
         self._columns = layout.columns
+        on_terminal = sys.stdout.isatty()
+        self._cells = [(on_terminal and c.brief) or c.cell for c in layout.columns]
         self._note = note
         self._rows: list[list[str]] = []
         self.shown = False
 
     def write(self, item: T) -> None:
-        self._rows.append([column.cell(item) for column in self._columns])
+        self._rows.append([cell(item) for cell in self._cells])
 
     def close(self, *, failed: bool = False) -> None:
-        if failed and not self._rows:
-            return  # An empty table would look as if there were no jobs.
-        text, left_out = render(self._columns, self._rows)
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        self.shown = True
+        if not self._rows and (failed or sys.stdout.isatty()):
+            return  # A heading alone says nothing, and after a failure that there are no jobs.
+        with signals.held():
+            text, left_out = render(self._columns, self._rows)
+            # By line: where PYTHONUNBUFFERED is set a signal cuts off a longer write.
+            sys.stdout.writelines(text.splitlines(keepends=True))
+            sys.stdout.flush()
+            self.shown = True
         if left_out:
-            self._note(
-                f"no room for: {', '.join(left_out)} (a wider terminal, a pipe or --output csv "
-                "has them)"
-            )
+            self._note(f"no room for: {', '.join(left_out)}; --output csv has them")

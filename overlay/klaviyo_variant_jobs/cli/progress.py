@@ -6,12 +6,14 @@ import contextlib
 import logging
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import httpx
 from rich.console import Console
+from rich.text import Text
 
 from klaviyo_variant_jobs.clock import Clock
+from klaviyo_variant_jobs.events import Event, PageRead, RequestFailed, RequestSent, Waiting
+from klaviyo_variant_jobs.watch import in_brief
 
 from .text import visible
 
@@ -20,48 +22,49 @@ _SAID_EVERY_S = 30.0
 """Without a terminal, how often a long wait is reported."""
 
 
+_PACING = "pacing,"
+_NEXT_LOOK = "next look in"
+
+
 class Progress:
     """Shows pages, jobs and waits on one line of a terminal; notes get lines of their own.
 
     Without a terminal it writes notes only, retries included.
     """
 
-    pacing = "pacing,"
-    """Label of a wait after a response with status 200."""
-
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], str] | None = None) -> None:
         self.pages = 0
-        self.jobs = 0
-        self._answer: int | None = 200
+        self._jobs = 0
+        self._told = told or self._pages_and_jobs
+        self._failure, self._why = "", _PACING
         self._console = Console(stderr=True)
         stream = self._console.file
         self._live = stream.isatty() and not self._console.is_dumb_terminal
         self._drawn = False
         self._silent_s = _SAID_EVERY_S
 
-    def requested(self, request: httpx.Request) -> None:
-        """Hook of the HTTP client for each request."""
-        self._answer = None
-
-    def responded(self, response: httpx.Response) -> None:
-        """Hook of the HTTP client for each response."""
-        self._answer = response.status_code
-        if response.status_code == 200:
-            self.pages += 1
-            self._silent_s = _SAID_EVERY_S
-        self._draw("")
+    def heard(self, event: Event) -> None:
+        """Listen to the client."""
+        match event:
+            case RequestSent():
+                self._draw("")
+            case PageRead():
+                self.pages += 1
+                self._jobs += event.jobs
+                self._why = _NEXT_LOOK
+                self._silent_s = _SAID_EVERY_S
+                self._draw("")
+            case RequestFailed():
+                self._failure = in_brief(event.error)
+            case Waiting(why="quota"):
+                self._why = _PACING
+            case Waiting():
+                limited = event.why == "pause" or self._failure == "HTTP 429"
+                self._why = "rate limited," if limited else f"{self._failure}, trying again in"
 
     def waiting(self, seconds_left: float) -> None:
         """Show a wait before the next request."""
-        if self._answer == 429:
-            why = "rate limited,"
-        elif self._answer == 200:
-            why = self.pacing
-        elif self._answer is None:
-            why = "no answer, trying again in"
-        else:
-            why = f"HTTP {self._answer}, trying again in"
-        wait = f"{why} {math.ceil(seconds_left)} s"
+        wait = f"{self._why} {math.ceil(seconds_left)} s"
         self._draw(f", {wait}")
         self._say(wait)
 
@@ -71,9 +74,14 @@ class Progress:
         self._console.file.write(visible(text) + "\n")
         self._console.file.flush()
 
+    def remark(self, text: str) -> None:
+        """Write a line that stays, dim."""
+        self.clear()
+        self._console.print(Text(visible(text), "dim"), soft_wrap=True)
+
     def _say(self, wait: str) -> None:
         """Without a terminal, note a wait at once and every 30 s, but no wait for the quota."""
-        if self._live or self._answer == 200:
+        if self._live or self._why in (_PACING, _NEXT_LOOK):
             return
         if self._silent_s >= _SAID_EVERY_S:
             self.note(wait)
@@ -89,10 +97,13 @@ class Progress:
 
     def _draw(self, wait: str) -> None:
         if self._live:
-            line = f"{counted(self.pages, 'page')}, {counted(self.jobs, 'job')}{wait}"
+            line = f"{self._told()}{wait}"
             self._console.file.write(f"\r{line[: max(self._console.width - 1, 0)]}\x1b[K")
             self._console.file.flush()
             self._drawn = True
+
+    def _pages_and_jobs(self) -> str:
+        return f"{counted(self.pages, 'page')}, {counted(self._jobs, 'job')}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -13,7 +13,7 @@ from klaviyo_variant_jobs_api.registry import Revision
 
 from .output import Layout
 from .table import Column
-from .text import NOTHING, cell, plain
+from .text import NOTHING, builtin, cell, plain
 
 STATUS_STYLES = {"complete": "green", "processing": "cyan", "cancelled": "dim"}
 
@@ -52,8 +52,11 @@ class _JobColumn:
     column: Column[Any]
 
 
+_LEAST_ID = 26
+"""Characters of the ids of the API; only longer ones are shortened."""
+
 _JOB_COLUMNS = (
-    _JobColumn(frozenset({"id", "job_id"}), _plain_column("id", "id")),
+    _JobColumn(frozenset({"id", "job_id"}), _plain_column("id", "id", least=_LEAST_ID)),
     _JobColumn(
         frozenset({"status"}),
         _plain_column("status", "status", style=lambda text: STATUS_STYLES.get(text, "")),
@@ -77,14 +80,26 @@ _JOB_COLUMNS = (
 def job_layout(revision: Revision[Any], fields: Sequence[str]) -> Layout[Any]:
     """Jobs of a revision, with all fields when `fields` is empty.
 
-    A table shows a summary, CSV every attribute asked for, JSON the whole job.
+    A table shows a summary, CSV every attribute asked for, JSON the whole job but for attributes
+    that were not asked for.
     """
     header = ["id", *(f for f in fields or revision.fields if f not in ("id", "job_id"))]
     return Layout(
         columns=_columns_for(fields) if fields else [known.column for known in _JOB_COLUMNS],
         header=header,
         values=lambda job: [plain(_value(job, name)) for name in header],
+        document=(lambda job: _with_only(fields, job)) if fields else lambda job: job,
     )
+
+
+def _with_only(fields: Sequence[str], job: object) -> Any:
+    """The job as builtins, without the attributes that were not asked for."""
+    document = builtin(job)
+    attributes = document.get("attributes")
+    if isinstance(attributes, dict):
+        asked = {"job_id", *fields}
+        document["attributes"] = {n: value for n, value in attributes.items() if n in asked}
+    return document
 
 
 def _columns_for(fields: Sequence[str]) -> list[Column[Any]]:
@@ -108,6 +123,8 @@ def error_rows(job: object) -> Iterator[ErrorRow]:
             "external_id": meta.get("external_id") if isinstance(meta, Mapping) else None,
             "pointer": getattr(getattr(error, "source", None), "pointer", None),
             "detail": _said(error),
+            "failed": attribute(job, "failed_count"),
+            "total": attribute(job, "total_count"),
         }
 
 
@@ -119,11 +136,12 @@ def _said(error: object) -> Any:
 
 
 def mapping_layout(columns: Sequence[Column[Any]], names: Sequence[str]) -> Layout[Any]:
-    """The layout of rows that are mappings; `names` are the keys for CSV."""
+    """The layout of rows that are mappings; `names` are the keys for CSV and JSON."""
     return Layout(
         columns=columns,
         header=names,
         values=lambda row: [plain(row[name]) for name in names],
+        document=lambda row: {name: row[name] for name in names},
     )
 
 
@@ -131,12 +149,24 @@ def _key_column(heading: str, name: str, **options: Any) -> Column[Any]:
     return Column(heading, lambda row: cell(row[name]), **options)
 
 
+def _failed_of(row: ErrorRow) -> str:
+    failed, total = row["failed"], row["total"]
+    known = isinstance(failed, int) and isinstance(total, int)
+    return f"{cell(row['job'])}  {failed} of {total} failed" if known else cell(row["job"])
+
+
+def _where(row: ErrorRow) -> str:
+    """The pointer without what all have in common, such as `variants/0 external_id`."""
+    place = cell(row["pointer"]).removeprefix("/data/attributes/")
+    return place.replace("/data/", "/").replace("/attributes/", " ")
+
+
 ERROR_LAYOUT = mapping_layout(
     (
-        _key_column("job", "job"),
-        _key_column("external id", "external_id", folds=True),
-        _key_column("pointer", "pointer", folds=True),
-        _key_column("detail", "detail", folds=True),
+        _key_column("job", "job", brief=_failed_of, above=True),
+        _key_column("external id", "external_id", least=16),
+        _key_column("pointer", "pointer", brief=_where, least=len("variants/99 external_id")),
+        _key_column("detail", "detail", least=30, keeps_end=False),
     ),
     ("job", "external_id", "pointer", "detail"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -18,6 +19,12 @@ class Stopped(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         click.echo(self.message, err=True)
+
+
+def failed(failure: Exception) -> str:
+    """The message for an error of the library."""
+    # The API points at the whole document where it has nothing to point at.
+    return "error: " + re.sub(r" \(at /data/?\)", "", str(failure))
 
 
 def unwritten(error: OSError) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from rich.cells import cell_len, set_cell_size
 
 NOTHING = "-"
 
@@ -18,6 +19,15 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, width: int, *, end: bool = True) -> str:
+    """The text in `width` cells of a terminal: … for its middle, or for its end if not `end`."""
+    if cell_len(text) <= width:
+        return text
+    tail = (width - 1) // 2 if end else 0
+    head = set_cell_size(text, width - 1 - tail).rstrip(" ")
+    return f"{head}…{set_cell_size(text[::-1], tail)[::-1]}"
 
 
 def cell(value: object) -> str:
@@ -41,7 +51,7 @@ def plain(value: object) -> str:
 
     A lone surrogate, which UTF-8 cannot encode, is written as an escape (`\\ud83d`).
     """
-    value = _builtin(value)
+    value = builtin(value)
     if value is None:
         return ""
     return _encodable(value) if isinstance(value, str) else _json(value)
@@ -66,7 +76,7 @@ def _json(value: object) -> str:
     try:
         return _ENCODER.encode(value).decode()
     except ValueError:
-        return _json_of_anything(_builtin(value))
+        return _json_of_anything(builtin(value))
 
 
 def _json_of_anything(value: Any) -> str:
@@ -83,7 +93,8 @@ def _json_of_anything(value: Any) -> str:
     return _ENCODER.encode(value).decode()
 
 
-def _builtin(value: object) -> Any:
+def builtin(value: object) -> Any:
+    """The value in the types that JSON has, and decimals."""
     return msgspec.to_builtins(value, builtin_types=(Decimal,))
 
 

@@ -24,7 +24,7 @@ from .board import ASCII_BARS, BARS, Board, Tracked, line_of
 from .connection import connected, refused
 from .options import Surroundings
 from .progress import Progress, warnings_as_notes
-from .stopped import Stopped
+from .stopped import Stopped, failed
 from .text import cell, visible
 
 EXIT_NOT_WELL = 3
@@ -39,8 +39,9 @@ def run(
 
     Raises `click.UsageError` for invalid options, `Stopped` when the watch cannot continue.
     """
-    board = Board(BARS if _utf(sys.stdout.encoding) else ASCII_BARS)
-    shown = _Table(board, surroundings.clock) if _on_terminal() else _Lines(surroundings.clock)
+    bars = BARS if _utf(sys.stdout.encoding) else ASCII_BARS
+    board = Board(bars, named=len({*ids}) or None)
+    shown = (_Table if _on_terminal() else _Lines)(board, surroundings.clock)
     try:
         with connected(asked, surroundings, shown.progress) as client:
             with refused():
@@ -63,7 +64,7 @@ def _stopped(failure: KlaviyoError | KeyboardInterrupt) -> Stopped:
     if isinstance(failure, KeyboardInterrupt):
         return Stopped("interrupted", code=signals.exit_code(failure))
     code = EXIT_OUT_OF_TIME if isinstance(failure, WatchTimeoutError) else 1
-    return Stopped(f"error: {failure}", code=code)
+    return Stopped(failed(failure), code=code)
 
 
 def _tell(board: Board, shown: _Shown) -> None:
@@ -92,25 +93,18 @@ class _Shown(Protocol):
     def end(self, summary: Iterable[str]) -> None: ...
 
 
-class _Waits(Progress):
-    pacing = "next look in"
-
-
 class _Lines:
     """A line for each change."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.progress: Progress = _Waits()
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self.progress: Progress = Progress(board.told)
         self._clock = clock
-        self._seen: set[str] = set()
 
     @contextmanager
     def open(self) -> Iterator[None]:
         yield
 
     def saw(self, tracked: Tracked) -> None:
-        self._seen.add(tracked.name)
-        self.progress.jobs = len(self._seen)
         self.progress.clear()
         now = datetime.fromtimestamp(self._clock.time(), UTC)
         sys.stdout.write(f"{cell(now)} {line_of(tracked)}\n")
@@ -174,7 +168,7 @@ class Block:
             yield line
 
 
-class _Footer(_Waits):
+class _Footer(Progress):
     """Shows waits below the table and notes above it."""
 
     def __init__(self, console: Console, draw: Callable[[str], None]) -> None:
