@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from klaviyo_variant_jobs import REVISIONS
-from klaviyo_variant_jobs.cli import main, signals
+from klaviyo_variant_jobs.cli import main
 from klaviyo_variant_jobs.sandbox import Fault, Request, Response, Sandbox, SandboxJob
 
 COMMAND = [sys.executable, "-m", "klaviyo_variant_jobs.cli"]
@@ -140,42 +140,20 @@ def test_a_signal_prints_a_checkpoint_that_loses_nothing(number: signal.Signals,
 
 
 @posix_only
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_signal_while_a_table_is_written_waits_for_its_end(unbuffered: str) -> None:
+def test_a_signal_while_a_table_is_written_goes_on_from_the_start() -> None:
     with Sandbox(jobs=3000).serve() as server:
-        listing = ("list", "--base-url", server.base_url)
-        process = start(*listing, PYTHONUNBUFFERED=unbuffered)
+        process = start("list", "--base-url", server.base_url)
         assert process.stdout is not None
         assert process.stderr is not None
         with process:
-            heading = process.stdout.readline()  # The rest is more than a pipe holds.
+            assert process.stdout.readline().startswith(
+                "id "
+            )  # The rest is more than a pipe holds.
             process.send_signal(signal.SIGINT)
-            rows = process.stdout.readlines()
+            process.stdout.readlines()
             told = process.stderr.read()
     assert process.returncode == 130
-    assert heading.startswith("id ")
-    assert len(rows) == 3000
-    assert told.startswith("interrupted\ncheckpoint kvj1.")
-    assert "\n3000 jobs written; go on with" in told
-
-
-@pytest.mark.usefixtures("_process_kept")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_held_signal_comes_at_the_end_and_a_second_one_at_once(
-    number: signal.Signals, code: int
-) -> None:
-    signals.watch()
-    reached = 0
-    with pytest.raises(KeyboardInterrupt) as interrupt, signals.held():
-        signal.raise_signal(number)
-        reached += 1
-    with pytest.raises(KeyboardInterrupt), signals.held():
-        signal.raise_signal(number)
-        reached += 1
-        signal.raise_signal(number)
-        reached += 1
-    assert reached == 2
-    assert signals.exit_code(interrupt.value) == code
+    assert "\n0 jobs written; go on with" in told
 
 
 @posix_only

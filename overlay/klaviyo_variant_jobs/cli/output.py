@@ -9,7 +9,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from . import signals
 from .table import Column, render
 from .text import json_line, visible
 
@@ -132,11 +131,9 @@ class _TableWriter(Generic[T]):
     def close(self, *, failed: bool = False) -> None:
         if not self._rows and (failed or sys.stdout.isatty()):
             return  # A heading alone says nothing, and after a failure that there are no jobs.
-        with signals.held():
-            text, left_out = render(self._columns, self._rows)
-            # By line: where PYTHONUNBUFFERED is set a signal cuts off a longer write.
-            sys.stdout.writelines(text.splitlines(keepends=True))
-            sys.stdout.flush()
-            self.shown = True
+        text, left_out = render(self._columns, self._rows)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        self.shown = True
         if left_out:
             self._note(f"no room for: {', '.join(left_out)}; --output csv has them")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,35 +22,6 @@ def ignore() -> None:
     """Ignore signals while the last messages are written; no effect unless `watch` was called."""
     if signal.getsignal(signal.SIGTERM) is _terminate:
         _handle_by(signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Keep a first signal back until the block ends; a second one goes through.
-
-    No effect unless `watch` was called.
-    """
-    handlers = {number: signal.getsignal(number) for number in _ASKING_TO_STOP}
-    if handlers[signal.SIGTERM] is not _terminate:
-        yield
-        return
-    kept: list[int] = []
-
-    def restore() -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    def keep(number: int, frame: FrameType | None) -> None:
-        kept.append(number)
-        restore()
-
-    _handle_by(keep)
-    try:
-        yield
-    finally:
-        restore()
-    for number in kept:
-        signal.raise_signal(number)
 
 
 def release() -> None:
