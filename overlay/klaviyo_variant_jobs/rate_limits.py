@@ -87,6 +87,11 @@ class RateLimit:
     reset_seconds: float | None = None
     policies: tuple[Policy, ...] = ()
 
+    def __str__(self) -> str:
+        """The value of the `ratelimit-limit` header that says the same."""
+        named = () if self.limit is None else (str(self.limit),)
+        return ", ".join((*named, *map(str, self.policies)))
+
     @classmethod
     def parse(
         cls, limit: str | None, remaining: str | None = None, reset: str | None = None

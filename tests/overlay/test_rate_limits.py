@@ -136,8 +136,7 @@ def test_what_is_written_is_read_back(said: RateLimit) -> None:
     def text(number: float | None) -> str | None:
         return None if number is None else str(number)
 
-    limits = filter(None, [text(said.limit), *map(str, said.policies)])
-    read = RateLimit.parse(", ".join(limits), text(said.remaining), text(said.reset_seconds))
+    read = RateLimit.parse(str(said), text(said.remaining), text(said.reset_seconds))
     assert (read or RateLimit()) == said
 
 
