@@ -235,21 +235,31 @@ def named(thing: object) -> str:
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
-def lasting(error: BaseException | None, library: Any) -> str | None:
-    """Advice for a failure that a retry cannot mend; None if a retry may help."""
+def advice(failure: BaseException, library: Any) -> tuple[str, bool]:
+    """What to look at after a failure, and whether it is lasting: a retry cannot help."""
+    error: BaseException | None = failure
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return (
                 "not tried again, since the certificate is not trusted: check base_url, and behind"
                 " a proxy of your organisation set SSL_CERT_FILE to its certificates"
-            )
-        if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
-            return "not tried again, since no such host is known: check base_url, proxies, DNS"
+            ), True
+        # Every other number is the resolver's own trouble, which passes.
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+            what = "not tried again, since no such host is known: check base_url, proxies, DNS"
+            return what, True
         # The status of the proxy's response to CONNECT; a 5xx may be temporary.
         if isinstance(error, library.ProxyError) and str(error).startswith("4"):
-            return "not tried again, since the proxy refuses us: check HTTPS_PROXY, its password"
+            what = "not tried again, since the proxy refuses us: check HTTPS_PROXY, its password"
+            return what, True
         error = error.__cause__ or error.__context__
-    return None
+    if isinstance(failure, library.PoolTimeout):
+        # Ours has no bound. httpcore loses places of a pool to cancelled requests (its issue 1093).
+        return (
+            "the pool of http_client is full, perhaps by requests that were cancelled: give it "
+            "httpx.Limits(max_connections=None)"
+        ), False
+    return "check the network, proxies and the status of the API, then resume", False
 
 
 # contextlib: its frames lie between those of the library, and hold the exceptions raised there.

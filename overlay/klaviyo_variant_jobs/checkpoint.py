@@ -16,8 +16,6 @@ _PREFIX = "kvj1."
 LONGEST_CURSOR = 16 * 1024
 """Characters; servers refuse request lines of 8 to 16 KiB."""
 
-_LONGEST_TEXT = 4 * LONGEST_CURSOR
-
 
 def can_be_sent(cursor: str) -> bool:
     """Whether a cursor fits a request line and can be percent-encoded."""
@@ -26,10 +24,6 @@ def can_be_sent(cursor: str) -> bool:
     except UnicodeEncodeError:  # Half a surrogate pair stands for no bytes.
         return False
     return len(cursor) <= LONGEST_CURSOR
-
-
-def _texts(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(texts)
 
 
 def _pairs(pairs: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
@@ -46,9 +40,9 @@ class Checkpoint:
 
     revision: str
     """The revision the iteration pinned, such as `2026-07-15`."""
-    status: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    status: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...])
     """The statuses asked for, in lifecycle order; empty for all jobs."""
-    fields: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    fields: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...])
     """The fields asked for; empty for all."""
     status_index: int = 0
     """Which of `status` was being listed."""
@@ -86,7 +80,7 @@ class Checkpoint:
 
     @classmethod
     def _unpack(cls, text: str) -> Checkpoint:
-        if not text.startswith(_PREFIX) or len(text) > _LONGEST_TEXT:
+        if not text.startswith(_PREFIX) or len(text) > 4 * LONGEST_CURSOR:
             raise ValueError
         encoded = text[len(_PREFIX) :]
         data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))[4:]

@@ -146,7 +146,6 @@ class Connections:
 # out. Not every exception: those of a signal handler or of a caller's hook go through as they are.
 _MISUSE = (RuntimeError, ValueError, OverflowError, StopIteration, StopAsyncIteration)
 _MISUSED = "no failure of the network, so not tried again: look at http_client and its hooks"
-_PASSING = "check the network, proxies and the status of the API, then resume"
 
 
 def explain(
@@ -162,7 +161,7 @@ def explain(
     if isinstance(error, KlaviyoError):
         return error
     is_network = isinstance(error, (library.HTTPError, library.StreamError, OSError))
-    advice = transport.lasting(error, library) if is_network else _MISUSED
+    advice, is_lasting = transport.advice(error, library) if is_network else (_MISUSED, True)
     if isinstance(error, library.HTTPError):
         error.request = library.Request("GET", url)
     if is_network:  # Its cause carries the request as well.
@@ -170,9 +169,9 @@ def explain(
     elif not isinstance(error, (library.InvalidURL, *_MISUSE)):
         return error
     said = one_line(authorization.redact(str(error)), 500) or "no detail given"
-    told = f"{transport.named(error)}: {said} [{where}]; {advice or _PASSING}"
+    told = f"{transport.named(error)}: {said} [{where}]; {advice}"
     failure = (TransportError if is_network else AttemptedError)(told)
-    failure.is_lasting, failure.__cause__ = advice is not None, error
+    failure.is_lasting, failure.__cause__ = is_lasting, error
     return failure
 
 
@@ -328,9 +327,9 @@ class Client(BaseClient[JobT_co]):
             or an `httpx.Timeout` without an infinite part; 30 by default. The deadline of `retry`
             bounds the whole page.
         http_client: an `httpx.Client` or `httpx2.Client` of your own, for proxies or
-            instrumentation, which you close. Its headers are sent along, except Accept,
-            Accept-Encoding, User-Agent and Authorization. Its cookies, timeouts,
-            authentication and redirects are not used.
+            instrumentation, which you close. Its headers, as they are at the first page, are
+            sent along, except Accept, Accept-Encoding, User-Agent and Authorization. Its cookies,
+            timeouts, authentication and redirects are not used.
         strict: raise `InvalidResponseError` for a value that does not fit the schema. By default
             it reads as None and is among the page's anomalies.
         clock: where time and chance come from; for tests.
@@ -496,7 +495,7 @@ def _unawaited(result: Any) -> Any:
     """The result of a call, which must not have to be awaited."""
     if inspect.isawaitable(result):
         getattr(result, "close", bool)()  # Else Python complains later of what was never awaited.
-        raise TypeError("it returned an awaitable, which only AsyncClient can await")
+        raise TypeError("a limiter or access_token callable returned an awaitable: use AsyncClient")
     return result
 
 

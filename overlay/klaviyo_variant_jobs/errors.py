@@ -145,15 +145,11 @@ _BY_STATUS: dict[int, tuple[type[APIError], str]] = {
     410: (RevisionRetiredError, "move to a newer revision: the API retired the pinned one"),
     429: (RateLimitError, "wait for retry_after seconds before the next request"),
 }
-_BAD_CURSOR = (CursorError, "list from the start: the API no longer accepts the cursor")
 _SERVER = (ServerError, "try again later")
 _OTHER = (APIError, "not an answer of this endpoint: check base_url and proxies")
 
 BODY_KEPT = 64 * 1024
 """Bytes of a body that an error keeps."""
-
-# The cookie of the API's front proxy is a kind of credential, and errors get logged and pickled.
-_PRIVATE = frozenset({"set-cookie", "set-cookie2"})
 
 
 def api_error(
@@ -169,7 +165,7 @@ def api_error(
     details = parse_error_document(body)
     kind, advice = _BY_STATUS.get(status) or (_SERVER if 500 <= status <= 599 else _OTHER)
     if status == 400 and cursor is not None and any("cursor" in str(d).lower() for d in details):
-        kind, advice = _BAD_CURSOR
+        kind, advice = CursorError, "list from the start: the API no longer accepts the cursor"
     if status == 403 and not details:
         advice = "the API did not write this: check the proxies in front of it"
     request_id = headers.get("x-klaviyo-req-id") or (details[0].id if details else None)
@@ -184,7 +180,8 @@ def api_error(
         errors=details,
         request_id=request_id,
         retry_after=retry_after,
-        headers={name: value for name, value in headers.items() if name not in _PRIVATE},
+        # The cookie of the API's front proxy is a kind of credential; errors get logged, pickled.
+        headers={n: v for n, v in headers.items() if n not in ("set-cookie", "set-cookie2")},
         body=body[:BODY_KEPT],
     )
 
@@ -224,9 +221,6 @@ def parse_error_document(body: bytes) -> tuple[ErrorDetail, ...]:
     return (ErrorDetail(detail=message),) if isinstance(message, str) else ()
 
 
-_TEXTS, _OBJECTS = ("id", "code", "title", "detail"), ("source", "meta")
-
-
 def _detail(entry: dict[str, Any]) -> ErrorDetail:
-    kinds = dict.fromkeys(_TEXTS, str) | dict.fromkeys(_OBJECTS, dict)
+    kinds = {"id": str, "code": str, "title": str, "detail": str, "source": dict, "meta": dict}
     return ErrorDetail(**{n: entry[n] for n, k in kinds.items() if isinstance(entry.get(n), k)})

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LONGEST_ERROR_BODY_S = 5.0
 """How long the body of an error is waited for. It is only quoted, the status says what to do."""
 
+LONGEST_FOREIGN_PAUSE_S = 120.0
+"""The longest pause of all clients after a 429 that the API did not write, such as a firewall's."""
+
 MOST_UNREADABLE = 2
 """How often a 200 that is no page is tried again: a gateway's error page passes, a bug does not."""
 
@@ -268,11 +271,12 @@ class _Exchange:
     ) -> RateLimit | None:
         """Release the permit. What the headers say of the quota; only the API itself is believed.
 
-        A proxy's error page may carry headers of another quota, which would stop every client.
+        The error page of a proxy may carry headers of another quota, or ask for a day's pause.
         """
         said = RateLimit.from_headers(headers)
         self.notes.answered(status, headers, said)
         is_api = "x-klaviyo-req-id" in headers or "vnd.api+json" in headers.get("content-type", "")
+        pause_s = pause_s if is_api or pause_s is None else min(pause_s, LONGEST_FOREIGN_PAUSE_S)
         self._release(said=said if is_api else None, pause_s=pause_s)
         return said
 

@@ -89,8 +89,7 @@ class RateLimit:
 
     def __str__(self) -> str:
         """The value of the `ratelimit-limit` header that says the same."""
-        named = () if self.limit is None else (str(self.limit),)
-        return ", ".join((*named, *map(str, self.policies)))
+        return ", ".join(str(n) for n in (self.limit, *self.policies) if n is not None)
 
     @classmethod
     def parse(
@@ -100,7 +99,7 @@ class RateLimit:
         named, policies = _parse_limit(limit) if limit else (None, ())
         left, reset_seconds = _number(remaining), _number(reset)
         parsed = cls(limit=named, remaining=left, reset_seconds=reset_seconds, policies=policies)
-        return None if parsed == _NOTHING else parsed
+        return None if parsed == cls() else parsed
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> RateLimit | None:
@@ -117,7 +116,6 @@ class RateLimit:
         return None
 
 
-_NOTHING = RateLimit()
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _POLICY = re.compile(r"(\d{1,9})\s*;\s*w\s*=\s*(\d{1,9})(?:\s*;.*)?", re.ASCII | re.DOTALL)
 
@@ -155,14 +153,11 @@ Answer: TypeAlias = Permit | Wait
 
 
 class Outcome(TypedDict, total=False):
-    """What came of a permit."""
+    """The keyword arguments of `Limiter.release`."""
 
     sent: bool
-    """False: the request never left. True by default."""
     said: RateLimit | None
-    """What the headers of an answer of the API told."""
     pause_s: float | None
-    """After a 429: everybody pauses for so many seconds."""
 
 
 class Limiter(Protocol):
@@ -183,11 +178,24 @@ class Limiter(Protocol):
                 time. A limiter across a network answers within this time.
         """
 
-    def release(self, permit: Permit, **outcome: Unpack[Outcome]) -> None:
+    def release(
+        self,
+        permit: Permit,
+        *,
+        sent: bool = True,
+        said: RateLimit | None = None,
+        pause_s: float | None = None,
+    ) -> None:
         """Report what came of a permit.
 
         Never blocks and takes no lock, because it also runs when a task is cancelled or collected.
         A second call for the same permit does nothing. A permit that nobody releases expires.
+
+        Args:
+            permit: what `acquire` gave.
+            sent: False if the request never left.
+            said: the RateLimit headers of a response of the API.
+            pause_s: seconds that everybody pauses, after a 429.
         """
 
     def flush(self) -> Awaitable[None] | None:
@@ -297,10 +305,19 @@ class RateLimiter:
 
     def _start_anew(self) -> None:
         """Set the state up; in a forked process, forget the requests of the parent."""
-        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._lock = threading.Lock()
         self._told: deque[tuple[Permit, float, Outcome]] = deque()
         self._pending: dict[Permit, float] = {}  # When each was given, the oldest first.
         self._queue: dict[int, float] = {}  # The number of each who waits, and when it is late.
+        self._pid = os.getpid()  # Last: until then, threads of a forked process wait in `_entered`.
+
+    def _entered(self) -> threading.Lock:
+        """The lock to take; in a forked process the state is set up first, once."""
+        if self._pid != os.getpid():
+            with process_lock():
+                if self._pid != os.getpid():
+                    self._start_anew()
+        return self._lock
 
     @staticmethod
     def unlimited() -> Limiter:
@@ -314,9 +331,7 @@ class RateLimiter:
     def acquire(self, earlier: Wait | None, *, left_s: float) -> Permit | Wait:
         """As `Limiter.acquire`."""
         self._clock = self._clock or SYSTEM_CLOCK
-        if self._pid != os.getpid():
-            self._start_anew()
-        with self._lock:
+        with self._entered():
             now = self._settle()
             number = earlier.number if isinstance(earlier, _Queued) else next(self._asked)
             self._queue.pop(number, None)
@@ -346,9 +361,7 @@ class RateLimiter:
 
     def snapshot(self) -> Snapshot:
         """Limits and use at this moment."""
-        if self._pid != os.getpid():
-            self._start_anew()
-        with self._lock:
+        with self._entered():
             now = self._settle()
             pending, given = len(self._pending), self._given
             paused_for_s = max(0.0, self._paused_until - now)
@@ -489,13 +502,18 @@ def _checked(name: str, value: int) -> int:
 # counts.
 _shared: WeakValueDictionary[Hashable, RateLimiter] = WeakValueDictionary()
 _recent: deque[RateLimiter] = deque(maxlen=256)
-_sharing: dict[int, threading.Lock] = {}  # By process: a fork copies a lock, perhaps locked.
+_locks: dict[int, threading.Lock] = {}
+
+
+def process_lock() -> threading.Lock:
+    """The process's own lock: a fork copies other locks as they are, perhaps locked."""
+    return _locks.setdefault(os.getpid(), threading.Lock())
 
 
 def shared_limiter(identity: Hashable, clock: Clock) -> RateLimiter:
     """The process's limiter for one account's credential and one clock."""
     key = (identity, id(clock))  # The limiter keeps the clock, and with it its id.
-    with _sharing.setdefault(os.getpid(), threading.Lock()):
+    with process_lock():
         limiter = _shared.get(key)
         if limiter is None:
             limiter = _shared[key] = RateLimiter(clock=clock)

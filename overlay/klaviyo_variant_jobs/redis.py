@@ -33,6 +33,7 @@ from .rate_limits import (
     Snapshot,
     Wait,
     WindowState,
+    process_lock,
     tightest_limits,
 )
 from .redis_script import KEYS, LEASE_S, SCRIPT, Ask, Queued, Seen, Told
@@ -88,9 +89,10 @@ class RedisRateLimiter:
 
     Args:
         client: a `redis.Redis` for `Client`, a `redis.asyncio.Redis` for `AsyncClient`, or the same
-            class of valkey. For a `redis.Redis` the limiter opens its own connections to the same
-            server, with short timeouts and without retries. Other clients are used as they are;
-            give those of Sentinel and of a cluster short timeouts.
+            class of valkey. An asynchronous one belongs to one event loop, and so does its limiter.
+            For a `redis.Redis` the limiter opens its own connections to the same server, with short
+            timeouts and without retries. Other clients are used as they are; give those of Sentinel
+            and of a cluster short timeouts.
         burst: requests per second, of all processes together; None means the tightest limit among
             the revisions this release knows.
         steady: requests per minute; None likewise.
@@ -132,7 +134,6 @@ class RedisRateLimiter:
 
     def _start_anew(self) -> None:
         """Set the state up; in a forked process, forget the requests of the parent."""
-        self._pid = os.getpid()
         self._member = os.urandom(6).hex()
         self._requests = 0
         self._asks: deque[Ask] = deque()
@@ -149,6 +150,7 @@ class RedisRateLimiter:
         self._trips = contextlib.nullcontext() if self._is_async else threading.Lock()
         self._bell: threading.Event | asyncio.Event = threading.Event()
         self._caller: threading.Thread | asyncio.Task[None] | None = None
+        self._pid = os.getpid()  # Last: until then, threads of a forked process wait in `acquire`.
 
     # Methods of the Limiter protocol
 
@@ -157,7 +159,9 @@ class RedisRateLimiter:
     ) -> Permit | Wait | Awaitable[Permit | Wait]:
         """As `Limiter.acquire`; returns an awaitable if the client is asynchronous."""
         if self._pid != os.getpid():
-            self._start_anew()
+            with process_lock():
+                if self._pid != os.getpid():
+                    self._start_anew()
         if not isinstance(earlier, Queued):
             with self._lock:
                 self._requests += 1

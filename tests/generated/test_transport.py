@@ -26,6 +26,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     transport.ssl_context.cache_clear()
 
 
+def test_a_full_pool_says_what_to_do_about_it() -> None:
+    advice, is_lasting = transport.advice(httpx.PoolTimeout(""), httpx)
+    assert "max_connections=None" in advice
+    assert not is_lasting
+
+
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 def test_the_environment_names_the_proxy(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, PROXY)

@@ -303,6 +303,24 @@ def test_a_host_that_does_not_exist_is_told_at_once(
     assert "base_url" in str(run.error)
 
 
+@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM])
+def test_trouble_of_the_resolver_passes(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    troubles = [socket.gaierror(number, "trouble")]
+    found = socket.getaddrinfo
+
+    def troubled(*arguments: Any, **options: Any) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return found(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", troubled)
+    with FaultServer([["A"]]) as server:
+        assert drive.iterate(server.url.replace("127.0.0.1", "localhost")).ids == ["A"]
+    assert not troubles
+
+
 def test_bytes_after_a_response_do_not_reach_the_next_one(trial: Trial) -> None:
     def chatty(answer: Honest) -> Reply:
         return Reply((answer.reply.pieces[0] + b"\r\nand another thing",))

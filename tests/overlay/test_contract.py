@@ -217,8 +217,13 @@ def test_a_rate_limiter_takes_these_arguments() -> None:
 def test_a_limiter_is_asked_for_a_permit_and_told_what_came_of_it(limiter: Any) -> None:
     required = inspect.Parameter.empty
     assert parameters(limiter.acquire) == {"+earlier": required, "left_s": required}
-    assert parameters(limiter.release) == {"+permit": required, "outcome": required}
-    assert keywords(limiter.release) == {"sent", "said", "pause_s"}
+    assert parameters(Limiter.release) == {
+        "+permit": required,
+        "sent": True,
+        "said": None,
+        "pause_s": None,
+    }
+    assert keywords(RateLimiter.release) == {"sent", "said", "pause_s"}
     assert parameters(limiter.flush) == {}
 
 

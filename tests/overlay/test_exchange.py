@@ -358,6 +358,18 @@ def test_a_full_quota_pauses_everyone_and_waits_a_second_at_least() -> None:
     assert request.quota.told[-1]["pause_s"] == 12.0
 
 
+def test_a_429_that_the_api_did_not_write_pauses_everyone_for_minutes_at_most() -> None:
+    request = Request()
+    request.start()
+    firewall = status(429, b"<html>", content_type="text/html", retry_after="86400")
+    assert request.refused(RateLimitError, firewall).retry_after == 86400.0
+    assert request.quota.told[-1]["pause_s"] == 120.0
+    request = Request()
+    request.start()
+    request.refused(RateLimitError, status(429, retry_after="86400", x_klaviyo_req_id="req"))
+    assert request.quota.told[-1]["pause_s"] == 86400.0
+
+
 def test_other_errors_pause_nobody() -> None:
     request = Request(base_delay=0)
     request.start()

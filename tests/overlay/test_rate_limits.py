@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -837,6 +838,30 @@ def test_a_forked_child_starts_anew_though_the_lock_was_held_when_it_was_made() 
         forked.set()
     assert os.waitpid(child, 0)[1] == 0
     assert limiter.snapshot().pending == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_first_threads_of_a_forked_child_start_anew_once() -> None:
+    limiter = RateLimiter(1_000, 1_000, clock=VirtualClock())
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        threads = [threading.Thread(target=limiter.acquire, args=(None,), kwargs={"left_s": 1.0})]
+        threads += [threading.Thread(target=limiter.snapshot) for _ in range(3)]
+        make_lock = threading.Lock
+
+        def take_long() -> threading.Lock:
+            time.sleep(0.01)  # Other threads come in between.
+            return make_lock()
+
+        threading.Lock = take_long  # type: ignore[assignment,misc]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os._exit(0 if limiter.snapshot().pending == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_many_threads_at_once_neither_lose_nor_gain_a_place() -> None:

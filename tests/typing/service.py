@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar, assert_never, assert_type
 
 import httpx
 import httpx2
+import redis
+import redis.asyncio
 
 from klaviyo_variant_jobs import (
     NEWEST,
@@ -20,8 +22,13 @@ from klaviyo_variant_jobs import (
     Iteration,
     NewestJob,
     Page,
+    Permit,
+    RateLimit,
+    RateLimiter,
     Revision,
+    Wait,
 )
+from klaviyo_variant_jobs.redis import RedisRateLimiter
 
 if TYPE_CHECKING:
     from klaviyo_variant_jobs_api.registry import NewestDate
@@ -76,6 +83,32 @@ def counts_of_any(client: Client) -> int:
 
 async def first_of_any(client: AsyncClient) -> AnyJob:
     return await anext(client.iter_jobs())
+
+
+class OwnLimiter:
+    """What the protocol asks of a limiter, written out."""
+
+    def acquire(self, earlier: Wait | None, *, left_s: float) -> Permit | Wait:
+        return Wait(0.1) if earlier is None else Permit()
+
+    def release(
+        self,
+        permit: Permit,
+        *,
+        sent: bool = True,
+        said: RateLimit | None = None,
+        pause_s: float | None = None,
+    ) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def paced(shared: redis.Redis, shared_async: redis.asyncio.Redis) -> None:
+    Client(rate_limiter=OwnLimiter())
+    Client(rate_limiter=RateLimiter(burst=10))
+    Client(rate_limiter=RateLimiter.unlimited())
+    Client(rate_limiter=RedisRateLimiter(shared))
+    AsyncClient(rate_limiter=RedisRateLimiter(shared_async))
 
 
 class Service:
