@@ -140,10 +140,10 @@ _BY_STATUS: dict[int, tuple[type[APIError], str]] = {
     400: (BadRequestError, "check status, fields and cursor against the pinned revision"),
     401: (AuthenticationError, "check the API key or access token"),
     403: (PermissionDeniedError, "check that the credential has the scope catalogs:read"),
-    404: (NotFoundError, "check that the pinned revision exists and is released"),
+    404: (NotFoundError, "check base_url, and that the pinned revision is released"),
     407: (APIError, "the proxy refuses us: check the user and password in HTTPS_PROXY"),
     410: (RevisionRetiredError, "move to a newer revision: the API retired the pinned one"),
-    429: (RateLimitError, "wait for retry_after seconds before the next request"),
+    429: (RateLimitError, "wait before the next request"),
 }
 _SERVER = (ServerError, "try again later")
 _OTHER = (APIError, "not an answer of this endpoint: check base_url and proxies")

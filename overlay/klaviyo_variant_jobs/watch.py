@@ -40,6 +40,8 @@ from .retry import RetryPolicy
 from .revisions import check_fields, find, job_id
 
 if TYPE_CHECKING:
+    from klaviyo_variant_jobs_api.registry import AnyJob
+
     from .client import AsyncClient, Client
     from .decode.page import Page
     from .exchange import Query
@@ -69,9 +71,9 @@ _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 class WatchTimeoutError(DeadlineError):
     """The `timeout` of `watch` or `wait` ran out before every job had ended."""
 
-    def __init__(self, message: str, *, jobs: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, *, jobs: Mapping[str, AnyJob | None] | None = None) -> None:
         super().__init__(message)
-        self.jobs: Mapping[str, Any] = jobs or {}
+        self.jobs: Mapping[str, AnyJob | None] = jobs or {}
         """Every watched job by its id, as last seen; None for a job that was never seen."""
 
 
@@ -286,7 +288,8 @@ class Watch(Generic[JobT]):
         # Without pending jobs the lists were still being read for others.
         told = told if self._pending else f"still looking for jobs {waited}"
         failed = f"; the last failure: {in_brief(failure)}" if failure else ""
-        return WatchTimeoutError(told + failed, jobs=dict(self.known))
+        known: dict[str, Any] = dict(self.known)  # Jobs of one revision, typed as those of any.
+        return WatchTimeoutError(told + failed, jobs=known)
 
     def _missing(self) -> JobsMissingError:
         ids = [i for i in self.known if i in self._pending]

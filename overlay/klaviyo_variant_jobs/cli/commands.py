@@ -83,9 +83,9 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 
     The newest have always come first, but the API does not promise it, so --since reads all pages.
 
-    A table comes at the end, with a summary of each job. The others come as pages arrive: csv with
-    the attributes asked for, json and ndjson with the whole job or --fields of it. Import csv cells
-    as text: a spreadsheet takes a cell that begins with =, +, - or @ for a formula.
+    A table is printed when all pages are read, one line per job. The others are written as pages
+    arrive: csv with the attributes asked for, json and ndjson with the whole job or --fields of it.
+    Import csv cells as text: a spreadsheet takes a cell that begins with =, +, - or @ for a formula.
     """
     request = Asked(command="list", **asked)
     if not request.summary:

@@ -55,6 +55,8 @@ def run(
         broken = _failure_of(lambda: _write(jobs, rows_of, writer, written, asked, progress))
         if not broken:
             broken = _failure_of(lambda: _write_all(last_rows(), writer))
+        if isinstance(broken, KeyboardInterrupt):
+            progress.interrupted()
         unclosed = _failure_of(lambda: writer.close(failed=broken is not None))
         if failure := broken or unclosed:
             if isinstance(failure, BrokenPipeError):

@@ -88,6 +88,11 @@ class Progress:
             self._silent_s = 0.0
         self._silent_s += _TICK_S
 
+    def interrupted(self) -> None:
+        """Erase the ^C that a terminal has echoed."""
+        self._drawn = self._live
+        self.clear()
+
     def clear(self) -> None:
         """Erase the line before anything else is written to the terminal."""
         if self._drawn:

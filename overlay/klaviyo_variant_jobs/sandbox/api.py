@@ -328,7 +328,8 @@ def _faulty(fault: Fault, status: int, request_id: str) -> Response:
         )
     if status in {204, 304}:
         return Response(status=status, headers=tuple(extra), body=b"")
-    refusal = refusals.scripted(status)
+    wait_seconds = fault.retry_after if isinstance(fault.retry_after, int) else 1
+    refusal = refusals.scripted(status, wait_seconds)
     response = _refused(refusal, request_id, JSON_API)
     scripted = {name for name, _ in extra}
     own = [(name, value) for name, value in response.headers if name not in scripted]

@@ -139,10 +139,10 @@ def throttled(wait_seconds: int) -> Refusal:
     )
 
 
-def scripted(status: int) -> Refusal:
+def scripted(status: int, wait_seconds: int = 1) -> Refusal:
     """The response for the status of a scripted fault."""
     if status == 429:
-        return attrs.evolve(throttled(1), headers=())
+        return attrs.evolve(throttled(wait_seconds), headers=())
     code = "error" if status >= 500 else "invalid"
     return Refusal(
         status=status, code=code, title=f"Status {status}", detail="The sandbox was told to fail."
