@@ -130,7 +130,7 @@ def test_help_names_what_can_be_asked_for(cli: CommandLine) -> None:
     told = re.sub(r"\s+", " ", cli("list", "--help").stdout)
     for name in (*NEWEST.statuses, *NEWEST.fields, "24 Nov 2026", "2h"):
         assert name in told
-    assert "a spreadsheet takes a cell that begins with =, +, - or @ for a formula" in told
+    assert "a spreadsheet takes one that begins with =, +, - or @ for a formula" in told
 
 
 def test_limit_stops_before_another_page_is_asked_for(cli: CommandLine) -> None:

@@ -161,7 +161,7 @@ def test_without_a_terminal_an_outage_is_told_at_once_and_now_and_again(
     assert capsys.readouterr().err.splitlines() == [
         f"{refused} 40 s",
         f"{refused} 10 s",
-        "HTTP 503, trying again in 5 s",
+        "HTTP 503, trying again in 25 s",
     ]
     progress.heard(read(1))
     clock.sleep(100.0)

@@ -85,7 +85,7 @@ def list_(surroundings: Surroundings, /, **asked: Any) -> None:
 
     A table is printed when all pages are read, one line per job. The others are written as pages
     arrive: csv with the attributes asked for, json and ndjson with the whole job or --fields of it.
-    Import csv cells as text: a spreadsheet takes a cell that begins with =, +, - or @ for a formula.
+    Import csv cells as text: a spreadsheet takes one that begins with =, +, - or @ for a formula.
     """
     request = Asked(command="list", **asked)
     if not request.summary:

@@ -42,6 +42,7 @@ class Progress:
         self._live = stream.isatty() and not self._console.is_dumb_terminal
         self._drawn = False
         self._silent_s = _SAID_EVERY_S
+        self._said = ""  # The reason noted last.
 
     def heard(self, event: Event) -> None:
         """Listen to the client."""
@@ -80,11 +81,12 @@ class Progress:
         self._console.print(Text(visible(text), "dim"), soft_wrap=True)
 
     def _say(self, wait: str) -> None:
-        """Without a terminal, note a wait at once and every 30 s, but no wait for the quota."""
+        """Without a terminal, note a reason at once and every 30 s, but no wait for the quota."""
         if self._live or self._why in (_PACING, _NEXT_LOOK):
             return
-        if self._silent_s >= _SAID_EVERY_S:
+        if self._silent_s >= _SAID_EVERY_S or self._why != self._said:
             self.note(wait)
+            self._said = self._why
             self._silent_s = 0.0
         self._silent_s += _TICK_S
 
