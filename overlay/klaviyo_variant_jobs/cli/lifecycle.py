@@ -12,6 +12,7 @@ from klaviyo_variant_jobs.revisions import retired_on, stable_until
 from klaviyo_variant_jobs_api.changes import CHANGES
 from klaviyo_variant_jobs_api.registry import REVISIONS, Revision
 
+from .progress import counted
 from .rows import mapping_layout
 from .table import Column
 from .text import NOTHING
@@ -38,7 +39,7 @@ def state(revision: Revision[Any], today: dt.date) -> str:
 
 def _count(row: Mapping[str, Any]) -> str:
     places = len(row["differs"])
-    return f"{places} places (--output json)" if places else NOTHING
+    return f"{counted(places, 'place')} (--output json)" if places else NOTHING
 
 
 _STYLES = {"live": "green", "deprecated": "yellow", "retired": "red"}
